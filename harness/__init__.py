@@ -1,0 +1,1 @@
+"""The harness: builds, flashes, streams, measures and compares what the compiler made."""

@@ -1,0 +1,74 @@
+"""The command line. One module per command, imported only when that command runs.
+
+A command module has `configure(parser)` and `execute(arguments) -> int`; nothing else is required.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from compiler.errors import CompilerError, ModelFormatError
+from harness.errors import ExitCode, HarnessError
+
+COMMANDS: Final[dict[str, str]] = {
+    "compile": "turn a model or a job file into the Axon binary",
+    "scan": "list everything that keeps a model off the NPU",
+    "simulate": "run a program or model on given inputs",
+    "run": "run a model on a board or simulator and compare with host TFLite",
+    "data": "fetch, verify and convert a benchmark dataset",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status. Expected failures are one sentence on stderr."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in words if word in COMMANDS), None)
+    arguments = _parser(command).parse_args(words)
+    module = importlib.import_module(f"harness.cli.{arguments.command}_command")
+    try:
+        status: int = module.execute(arguments)
+    except ModelFormatError as error:
+        return _fail(error, ExitCode.INPUT)
+    except CompilerError as error:
+        return _fail(error, ExitCode.NO)
+    except HarnessError as error:
+        return _fail(error, error.exit_code)
+    except OSError as error:
+        return _fail(error, ExitCode.INPUT)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    return status
+
+
+def _fail(error: object, status: int) -> int:
+    text = " ".join(str(error).split())
+    print(f"axonrig: {text}", file=sys.stderr)  # noqa: T201  # the one place that reports a failure
+    return int(status)
+
+
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    """Only the chosen command's module is imported: start-up time is import time."""
+    parser = argparse.ArgumentParser(
+        prog="axonrig",
+        description="Hardware-in-the-loop tests and benchmarks for Nordic's Axon NPU.",
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in COMMANDS.items():
+        child = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        if name == chosen:
+            importlib.import_module(f"harness.cli.{name}_command").configure(child)
+    return parser
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"axonrig {version('axonrig')}"
+    except PackageNotFoundError:
+        return "axonrig (source tree)"
