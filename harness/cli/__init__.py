@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from compiler.errors import CompilerError, ModelFormatError
+from compiler import CompilerError, ModelFormatError
 from harness.errors import ExitCode, HarnessError
 
 COMMANDS: Final[dict[str, str]] = {
