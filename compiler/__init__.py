@@ -5,7 +5,13 @@ These names are the whole of what other packages may use.
 
 from compiler.decode import decode
 from compiler.encode import encode
-from compiler.errors import CompilerError, ModelFormatError, UnsupportedError, VerifyError
+from compiler.errors import (
+    CompilerError,
+    InputError,
+    ModelFormatError,
+    UnsupportedError,
+    VerifyError,
+)
 from compiler.ir import (
     EXTERNAL_INPUT,
     Activation,
@@ -20,14 +26,29 @@ from compiler.ir import (
     Quantization,
     differences,
 )
+from compiler.job import (
+    LOG_LEVELS,
+    CompileJob,
+    Variant,
+    is_c_identifier,
+    job_variants,
+    read_jobs,
+    select_vectors,
+)
+from compiler.plain_yaml import load as load_yaml
+from compiler.reference import Execution, dequantize_output, interpret, quantize_input
 
 __all__ = [
     "EXTERNAL_INPUT",
+    "LOG_LEVELS",
     "Activation",
     "Axis",
     "AxonProgram",
+    "CompileJob",
     "CompilerError",
     "Dims",
+    "Execution",
+    "InputError",
     "Layer",
     "LayerInput",
     "ModelFormatError",
@@ -36,8 +57,17 @@ __all__ = [
     "Pads",
     "Quantization",
     "UnsupportedError",
+    "Variant",
     "VerifyError",
     "decode",
+    "dequantize_output",
     "differences",
     "encode",
+    "interpret",
+    "is_c_identifier",
+    "job_variants",
+    "load_yaml",
+    "quantize_input",
+    "read_jobs",
+    "select_vectors",
 ]

@@ -3,7 +3,8 @@
     CompilerError
     ├── ModelFormatError    the bytes are not a model (or program, or job) we can read
     ├── UnsupportedError    a sound model that the NPU or this compiler cannot express
-    └── VerifyError         a program that breaks its invariants (our bug, or a bad binary)
+    ├── VerifyError         a program that breaks its invariants (our bug, or a bad binary)
+    └── InputError          an array that does not fit the program it is given to
 
 Every message is one sentence: what, where, found, expected, what to do.
 """
@@ -25,3 +26,7 @@ class UnsupportedError(CompilerError):
 
 class VerifyError(CompilerError):
     """A program breaks an invariant; see `compiler.verify`."""
+
+
+class InputError(CompilerError):
+    """An input array has the wrong shape, type or values for its program."""
