@@ -51,6 +51,8 @@ ELEMENT_TYPES: Final[Mapping[int, type[np.signedinteger[Any]]]] = MappingProxyTy
 """Element type of a tensor by its byte width."""
 
 _INPUTS_AT_ONCE: Final = 16
+# Products above this size make a BLAS start threads, which costs more than it gives here.
+_PRODUCT_AT_ONCE: Final = 1 << 19
 _COLUMNS_AT_ONCE: Final = 1 << 19
 _FLOAT32_EXACT: Final = 1 << 24
 
@@ -316,9 +318,12 @@ def _exact_float(weights: IntArray) -> type[np.floating[Any]]:
 def _fully_connected(_: AxonProgram, layer: Layer, operands: Sequence[IntArray]) -> IntArray:
     assert layer.filter is not None
     exact = _exact_float(layer.filter)
-    rows = operands[0].reshape(len(operands[0]), -1).astype(exact)
-    sums = rows @ layer.filter.astype(exact).T
-    return _finish(layer, sums.astype(np.int64)).reshape(-1, *layer.output_dims.shape)
+    vectors = operands[0].reshape(len(operands[0]), -1).astype(exact)
+    weights = layer.filter.astype(exact).T
+    step = max(1, _PRODUCT_AT_ONCE // weights.size)
+    parts = [vectors[start : start + step] @ weights for start in range(0, len(vectors), step)]
+    sums = np.concatenate(parts).astype(np.int64)
+    return _finish(layer, sums).reshape(-1, *layer.output_dims.shape)
 
 
 def _convolution(_: AxonProgram, layer: Layer, operands: Sequence[IntArray]) -> IntArray:
@@ -377,9 +382,10 @@ def _taps(layer: Layer, image: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
 
 
 def _blocks(count: int, out: Dims, column_length: int) -> Iterator[tuple[slice, slice]]:
-    """(images, output rows) that cover a layer in pieces whose columns stay in the cache."""
-    rows = max(1, _COLUMNS_AT_ONCE // (column_length * out.width))
-    images = max(1, rows // out.height)
+    """(images, output rows) that cover a layer in pieces that stay in the cache."""
+    column_values = column_length * out.width
+    rows = min(max(1, _PRODUCT_AT_ONCE // (column_values * out.channels)), out.height)
+    images = max(1, _COLUMNS_AT_ONCE // (column_values * rows))
     for image in range(0, count, images):
         for row in range(0, out.height, rows):
             yield slice(image, image + images), slice(row, row + rows)
