@@ -113,17 +113,17 @@ def _layers(raw: bytes, count: int, constants: bytes) -> tuple[Layer, ...]:
         if int(record[name]) != abi.ABSENT_U64
     }
     bounds = sorted(starts | {len(constants)})
-    return tuple(_layer(index, records[index], constants, bounds) for index in range(count))
+    return tuple(_layer(i, records[i], count, constants, bounds) for i in range(count))
 
 
-def _layer(index: int, record: Any, constants: bytes, bounds: list[int]) -> Layer:
+def _layer(index: int, record: Any, layer_count: int, constants: bytes, bounds: list[int]) -> Layer:
     where = f"layer {index}"
     try:
         op = Op(int(record["op"]))
         activation = Activation(int(record["activation"]))
     except ValueError as error:
         raise ModelFormatError(f"{where}: unknown code: {error}") from error
-    inputs = _inputs(index, record)
+    inputs = _inputs(index, record, layer_count)
     arrays = {name: _constant(record, name, op, constants, bounds, where) for name in _CONSTANTS}
     pads = [int(value) for value in record["pads"]]
     return Layer(
@@ -150,14 +150,17 @@ def _layer(index: int, record: Any, constants: bytes, bounds: list[int]) -> Laye
     )
 
 
-def _inputs(index: int, record: Any) -> tuple[LayerInput, ...]:
+def _inputs(index: int, record: Any, layer_count: int) -> tuple[LayerInput, ...]:
+    """Operands of a layer. Only a persistent variable may name a later layer: it takes that
+    layer's value over for the next inference."""
     count = int(record["input_count"])
     if count > abi.MAX_INPUTS:
         raise ModelFormatError(f"layer {index} has {count} inputs, at most {abi.MAX_INPUTS}")
     inputs = []
     for slot in range(count):
         producer = int(record["input_ids"][slot])
-        if not -1 <= producer < index:
+        persistent = int(record["op"]) == Op.PERSISTENT_VARIABLE and producer != index
+        if not -1 <= producer < (layer_count if persistent else index):
             raise ModelFormatError(
                 f"layer {index} reads layer {producer}, expected an earlier layer or -1"
             )
