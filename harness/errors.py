@@ -3,6 +3,7 @@
     HarnessError
     ├── ConfigError         the user's input or options: fix the command or the file
     ├── ToolchainError      a tool or package on this machine: install or update it
+    ├── DownloadError       a server did not give a file: check the network or the address
     └── BoardError          the board, probe or link (infrastructure)
         ├── BoardNotFound       nothing fits, or two do
         ├── WrongBoard          the probe sees another chip than the board file names
@@ -30,7 +31,7 @@ class ExitCode(IntEnum):
     INPUT = 3
     """A file or value that the user gave is unreadable, malformed or out of range."""
     INFRASTRUCTURE = 4
-    """Board, probe, flashing or link."""
+    """Board, probe, flashing or link; or a server, when something is downloaded."""
     TOOL = 5
     """A tool or optional package is missing or failed."""
 
@@ -49,6 +50,12 @@ class ToolchainError(HarnessError):
     """A tool or optional package is missing, too old, or failed."""
 
     exit_code = ExitCode.TOOL
+
+
+class DownloadError(HarnessError):
+    """A server did not give a file whole."""
+
+    exit_code: ExitCode = ExitCode.INFRASTRUCTURE
 
 
 class BoardError(HarnessError):
