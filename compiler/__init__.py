@@ -37,6 +37,7 @@ from compiler.job import (
 )
 from compiler.plain_yaml import load as load_yaml
 from compiler.reference import Execution, dequantize_output, interpret, quantize_input
+from compiler.verify import verify
 
 __all__ = [
     "EXTERNAL_INPUT",
@@ -68,6 +69,7 @@ __all__ = [
     "job_variants",
     "load_yaml",
     "quantize_input",
+    "verify",
     "read_jobs",
     "select_vectors",
 ]

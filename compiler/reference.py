@@ -20,6 +20,7 @@ source of the CPU operations (sdk-edge-ai, drivers/axon/nrf_axon_nn_op_extension
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -51,6 +52,7 @@ ELEMENT_TYPES: Final[Mapping[int, type[np.signedinteger[Any]]]] = MappingProxyTy
 """Element type of a tensor by its byte width."""
 
 _INPUTS_AT_ONCE: Final = 16
+_ELEMENTS_AT_ONCE: Final = 1 << 21
 # Products above this size make a BLAS start threads, which costs more than it gives here.
 _PRODUCT_AT_ONCE: Final = 1 << 19
 _COLUMNS_AT_ONCE: Final = 1 << 19
@@ -96,7 +98,7 @@ def interpret(
     """
     images = _as_batch(program, inputs)
     variables = _initial_state(program) | dict(state or {})
-    at_once = 1 if variables else _INPUTS_AT_ONCE
+    at_once = program.input_dims.batch if variables else _inputs_at_once(program)
     wanted = range(len(program.layers)) if keep_layers else program.output_layers
     parts: dict[int, list[IntArray]] = {index: [] for index in wanted}
     for start in range(0, len(images), at_once):
@@ -193,6 +195,13 @@ def _as_batch(program: AxonProgram, inputs: IntArray) -> IntArray:
     if len(images) == 0 or len(images) % dims.batch:
         raise InputError(f"{len(images)} inputs, expected a positive multiple of {dims.batch}")
     return images
+
+
+def _inputs_at_once(program: AxonProgram) -> int:
+    """Inputs per pass: a multiple of the batch, fewer where tensors are large."""
+    batch = program.input_dims.batch
+    largest = max(layer.output_dims.elements for layer in program.layers)
+    return batch * max(1, min(_INPUTS_AT_ONCE, _ELEMENTS_AT_ONCE // largest))
 
 
 def _initial_state(program: AxonProgram) -> dict[int, IntArray]:
@@ -438,12 +447,29 @@ def _multiply(program: AxonProgram, layer: Layer, operands: Sequence[IntArray]) 
     return _scale_down(layer, left * right * int(layer.multipliers[0]))
 
 
-def _pair(layer: Layer, operands: Sequence[IntArray]) -> tuple[IntArray, IntArray]:
+def _pair(layer: Layer, operands: Sequence[IntArray]) -> list[IntArray]:
     """Both operands; the second may be the constant in the filter. Extents of 1 are repeated."""
-    if len(operands) == 2:
-        return operands[0], operands[1]
-    assert layer.filter is not None
-    return operands[0], layer.filter[np.newaxis]
+    values = [*operands] if layer.filter is None else [*operands, layer.filter[np.newaxis]]
+    return [
+        value.reshape(-1, *shape)
+        for value, shape in zip(values, operand_shapes(layer), strict=True)
+    ]
+
+
+def operand_shapes(layer: Layer) -> list[tuple[int, ...]]:
+    """(channels, height, width) of both operands of an add or multiply.
+
+    A smaller operand can come from a layer with other dimensions (a vector of a fully connected
+    layer that scales channels, say); the filter dimensions then tell how its elements lie.
+    """
+    shapes: list[tuple[int, ...]] = [operand.dims.shape for operand in layer.inputs]
+    if layer.filter is not None:
+        return [*shapes, layer.filter.shape]
+    window = layer.filter_dims.shape
+    smaller = math.prod(window)
+    if smaller == math.prod(layer.output_dims.shape):
+        return shapes
+    return [window if math.prod(shape) == smaller else shape for shape in shapes]
 
 
 # --- layers that move data ----------------------------------------------------------------------
@@ -477,10 +503,16 @@ def _concatenate(_: AxonProgram, layer: Layer, operands: Sequence[IntArray]) -> 
 
 
 def _strided_slice(_: AxonProgram, layer: Layer, operands: Sequence[IntArray]) -> IntArray:
-    """The filter holds begin, end and stride, each as (channel, height, width)."""
+    """The filter holds begin, end and stride, each as (channel, height, width).
+
+    Begin, stride and the output's extent decide; an end beyond the input changes nothing.
+    """
     assert layer.filter is not None
-    begin, end, stride = layer.filter.reshape(3, 3).tolist()
-    window = tuple(slice(*axis) for axis in zip(begin, end, stride, strict=True))
+    begin, _end, stride = layer.filter.reshape(3, 3).tolist()
+    window = tuple(
+        slice(first, first + (count - 1) * step + 1, step)
+        for first, step, count in zip(begin, stride, layer.output_dims.shape, strict=True)
+    )
     return _as_output(layer, operands[0][(slice(None), *window)])
 
 
