@@ -552,12 +552,12 @@ def _resize_nearest(_: AxonProgram, layer: Layer, operands: Sequence[IntArray]) 
     assert layer.cpu_attributes is not None
     align_corners, half_pixel = (bool(flag) for flag in layer.cpu_attributes[:2])
     out = layer.output_dims
-    rows = _nearest(operands[0].shape[2], out.height, align_corners, half_pixel)
-    columns = _nearest(operands[0].shape[3], out.width, align_corners, half_pixel)
+    rows = nearest_indices(operands[0].shape[2], out.height, align_corners, half_pixel)
+    columns = nearest_indices(operands[0].shape[3], out.width, align_corners, half_pixel)
     return _as_output(layer, operands[0][:, :, rows][:, :, :, columns])
 
 
-def _nearest(size: int, out_size: int, align_corners: bool, half_pixel: bool) -> _Int64:
+def nearest_indices(size: int, out_size: int, align_corners: bool, half_pixel: bool) -> _Int64:
     """Source index of every output index along one axis, in float32 as TFLite computes it."""
     if align_corners and out_size > 1:
         scale = np.float32(size - 1) / np.float32(out_size - 1)
