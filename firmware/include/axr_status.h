@@ -38,6 +38,20 @@ typedef enum axr_status {
     AXR_OUTPUT_INDEX = 36, /* the model has no output of this number */
     AXR_OUTPUT_SIZE = 37,  /* the buffer is too small for the output */
     AXR_BACKEND = 38,      /* the backend (NPU driver) reported a failure */
+
+    AXR_LINK_SESSION = 64,   /* the frame belongs to no open session; the device may have restarted */
+    AXR_LINK_KIND = 65,      /* a frame kind that this firmware does not know */
+    AXR_LINK_SIZE = 66,      /* the body has not the size of its kind */
+    AXR_LINK_ARGUMENT = 67,  /* a field is outside of its range */
+    AXR_LINK_RANGE = 68,     /* nothing can be read there */
+    AXR_LINK_STAGING = 69,   /* an input is larger than the memory that the build set aside */
+    AXR_LINK_RESULTS = 70,   /* a result is larger than the memory that the build set aside */
+    AXR_LINK_BAUD = 71,      /* the interface does not run at this rate */
+    AXR_SLOT_NONE = 72,      /* this firmware has no such model slot */
+    AXR_SLOT_SIZE = 73,      /* the model image does not fit into the slot */
+    AXR_SLOT_ORDER = 74,     /* slot data without a begin, with a gap, or past the announced size */
+    AXR_SLOT_CHECKSUM = 75,  /* the slot does not hold what the host sent */
+    AXR_SLOT_DEVICE = 76,    /* the non-volatile memory refused to erase or write */
 } axr_status_t;
 
 #endif

@@ -92,7 +92,8 @@ _Noreturn void axr_port_reset(void);
 uint32_t axr_port_slot_bytes(void);
 const uint8_t *axr_port_slot_memory(void);          /* where it can be read, 16-byte aligned */
 bool axr_port_slot_erase(uint32_t size);            /* at least the first `size` bytes */
-bool axr_port_slot_write(uint32_t offset, const uint8_t *data, uint32_t size); /* erased before */
+/* Into erased memory, once. `offset` is a multiple of 16, and so is `size` except at the end. */
+bool axr_port_slot_write(uint32_t offset, const uint8_t *data, uint32_t size);
 
 /* ---- supplied by the core: the port's entry point ends in this call ---- */
 _Noreturn void axr_main(void);
