@@ -3,6 +3,7 @@
 These names are the whole of what other packages may use.
 """
 
+from compiler.constraints import Violation
 from compiler.decode import decode
 from compiler.encode import encode
 from compiler.errors import (
@@ -35,8 +36,13 @@ from compiler.job import (
     read_jobs,
     select_vectors,
 )
+from compiler.options import CompileOptions
+from compiler.pipeline import Translation, check_name, compile_model, translate
 from compiler.plain_yaml import load as load_yaml
+from compiler.printer import dump
 from compiler.reference import Execution, dequantize_output, interpret, quantize_input
+from compiler.scan import Placement, ScanReport, scan_model
+from compiler.tflite_reader import read_tflite
 from compiler.verify import verify
 
 __all__ = [
@@ -46,6 +52,7 @@ __all__ = [
     "Axis",
     "AxonProgram",
     "CompileJob",
+    "CompileOptions",
     "CompilerError",
     "Dims",
     "Execution",
@@ -56,20 +63,32 @@ __all__ = [
     "Op",
     "Options",
     "Pads",
+    "Placement",
     "Quantization",
+    "ScanReport",
+    "Translation",
     "UnsupportedError",
     "Variant",
     "VerifyError",
+    "Violation",
+    "check_name",
+    "compile_model",
     "decode",
     "dequantize_output",
     "differences",
+    "dump",
     "encode",
+    "from_device",
     "interpret",
     "is_c_identifier",
     "job_variants",
     "load_yaml",
     "quantize_input",
-    "verify",
     "read_jobs",
+    "read_tflite",
+    "scan_model",
     "select_vectors",
+    "to_device",
+    "translate",
+    "verify",
 ]

@@ -198,6 +198,24 @@ def filter_shape(op: Op, filter_dims: Dims, output_channels: int) -> tuple[int, 
     return (max(channels, 1), height, width)
 
 
+WIDE: Final = (
+    Op.CHANNEL_PAD,
+    Op.PERSISTENT_VARIABLE,
+    Op.STRIDED_SLICE,
+    Op.MULTIPLY,
+    Op.RESHAPE,
+    Op.SPACE_TO_BATCH,
+    Op.BATCH_TO_SPACE,
+    Op.RESIZE_NEAREST,
+)
+"""Layers whose single multiplier and shift Nordic's front end may write in 64 bits."""
+
+
+def _room(bounds: list[int], offset: int) -> int:
+    """Bytes from an offset to the next constant."""
+    return next((bound for bound in bounds if bound > offset), offset) - offset
+
+
 def _constant(
     record: Any, name: str, op: Op, constants: bytes, bounds: list[int], where: str
 ) -> IntArray | None:
@@ -215,8 +233,9 @@ def _constant(
         element, count = _ELEMENT[name], int(record[key])
     else:
         element = _ELEMENT[name]
-        following = next((bound for bound in bounds if bound > offset), offset)
-        count = (following - offset) // 4
+        count = 1 if op in WIDE else _room(bounds, offset) // 4
+    if op in WIDE and name in ("multipliers", "shifts") and count == 1:
+        element = "<i8" if _room(bounds, offset) == 8 else element
     size = np.dtype(element).itemsize
     if offset + count * size > len(constants):
         raise ModelFormatError(

@@ -113,7 +113,7 @@ def _fill(record: Any, layer: Layer, constants: bytearray) -> None:
 def _append_constant(constants: bytearray, array: IntArray | None) -> int:
     if array is None:
         return abi.ABSENT_U64
-    little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    little_endian = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     return _append(constants, little_endian.tobytes())[0]
 
 

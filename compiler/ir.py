@@ -214,8 +214,8 @@ def differences(left: AxonProgram, right: AxonProgram) -> Iterator[str]:
     for index, (a, b) in enumerate(zip(left.layers, right.layers, strict=False)):
         for item in fields(Layer):
             x, y = getattr(a, item.name), getattr(b, item.name)
-            if isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
-                if not np.array_equal(x.ravel(), y.ravel()):
+            if isinstance(x, np.ndarray) or isinstance(y, np.ndarray):
+                if x is None or y is None or not np.array_equal(np.ravel(x), np.ravel(y)):
                     yield f"layer {index} {a.op.name}.{item.name}: arrays differ"
-            elif x is not y and not (np.isscalar(x) and x == y) and x != y:
+            elif x != y:
                 yield f"layer {index} {a.op.name}.{item.name}: {x} != {y}"

@@ -1,0 +1,162 @@
+"""Real scales -> integer multipliers and shifts. The only code that rounds a scale.
+
+Nordic's front end chooses the numbers this way and the NPU's results depend on every bit of them,
+so float32 is used exactly where it uses float32 (docs/axon-binary.md, "Requantization").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from compiler.ir import IntArray
+
+LOWEST_SHIFT: Final = 8
+HIGHEST_SHIFT: Final = 31
+"""Exclusive upper bound of a shift when nothing narrows it."""
+_DRIFT: Final = np.float32(1e-8)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Requant:
+    """multipliers int32 [n]; shifts int8 [m], one common shift or one per multiplier.
+
+    Layers that only move data, and multiplications, carry 64-bit integers as long as no channels
+    were merged: Nordic's front end writes them so.
+    """
+
+    multipliers: IntArray
+    shifts: IntArray
+
+
+def best_shift(  # the six bounds of one search; naming them beats hiding them
+    x: float | np.float32,
+    low: int = LOWEST_SHIFT,
+    high: int = HIGHEST_SHIFT,
+    bits: int = 31,
+    zero_point: int = 0,
+    zero_bits: int | None = None,
+) -> int:
+    """The largest shift s in low..high-1 up to which |x * 2**s| stays below 2**bits.
+
+    The zero point shifted likewise must stay below 2**zero_bits (default: bits). The search stops
+    at the first failure; 0 when even `low` fails.
+    """
+    limit = 1 << bits
+    zero_limit = limit if zero_bits is None else 1 << zero_bits
+    chosen = 0
+    for shift in range(low, high):
+        if abs(round_scaled(x, shift)) >= limit or abs(zero_point) << shift >= zero_limit:
+            break
+        chosen = shift
+    return chosen
+
+
+def best_shift_drifting(  # as best_shift
+    x: np.float32,
+    low: int = LOWEST_SHIFT,
+    high: int = HIGHEST_SHIFT,
+    bits: int = 31,
+    zero_point: int = 0,
+    zero_bits: int | None = None,
+) -> tuple[int, np.float32]:
+    """`best_shift` for a scale that Nordic's front end keeps in a one-element array.
+
+    There the scale grows by 1e-8 in float32 with every accepted shift, and the grown scale gives
+    the multiplier. Returns (shift, grown scale).
+    """
+    limit = 1 << bits
+    zero_limit = limit if zero_bits is None else 1 << zero_bits
+    chosen = 0
+    for shift in range(low, high):
+        if abs(round_scaled(x, shift)) >= limit or abs(zero_point) << shift >= zero_limit:
+            break
+        chosen = shift
+        x = np.float32(x + _DRIFT)
+    return chosen, x
+
+
+def round_scaled(x: float | np.float32, shift: int) -> int:
+    """x * 2**shift, rounded half to even. Exact: scaling a double by a power of two is."""
+    return round(float(x) * float(1 << shift))
+
+
+def single(
+    x: np.float32,
+    *,
+    high: int = HIGHEST_SHIFT,
+    bits: int = 31,
+    zero_point: int = 0,
+    wide: bool = False,
+) -> Requant:
+    """Requantization by one drifting scale; `wide` for the 64-bit form (see `Requant`)."""
+    shift, grown = best_shift_drifting(x, high=high, bits=bits, zero_point=zero_point)
+    requant = _requant([round_scaled(grown, shift)], [shift])
+    return widened(requant) if wide else requant
+
+
+def widened(requant: Requant) -> Requant:
+    """The same values in 64-bit integers."""
+    return Requant(requant.multipliers.astype(np.int64), requant.shifts.astype(np.int64))
+
+
+def per_channel(scales: Sequence[np.float32], *, high: int, zero_point: int) -> Requant:
+    """Requantization by one scale per channel, each with its own shift.
+
+    A channel with scale 0 keeps the shift of the channel before it.
+    """
+    shift = LOWEST_SHIFT
+    multipliers, shifts = [], []
+    for scale in scales:
+        if scale != 0:
+            shift = best_shift(scale, high=high, zero_point=zero_point)
+        multipliers.append(round_scaled(scale, shift))
+        shifts.append(shift)
+    return _requant(multipliers, shifts)
+
+
+def merge_shifts(requant: Requant, per_multiplier: int = 1) -> Requant:
+    """Bring all channels to the smallest shift, the multipliers by way of float32.
+
+    per_multiplier: how many consecutive multipliers share one shift (2 for leaky ReLU).
+    """
+    shifts = np.repeat(requant.shifts, per_multiplier)
+    if shifts.size == 1:
+        shifts = np.repeat(shifts, requant.multipliers.size)
+    smallest = int(shifts.min())
+    scale = (requant.multipliers / np.exp2(shifts.astype(np.float64))).astype(np.float32)
+    merged = [abs(round_scaled(value, smallest)) for value in scale]
+    return _requant(merged, [smallest])
+
+
+def less_shift(requant: Requant, radix: int) -> Requant:
+    """The same multipliers with `radix` fraction bits left in the result."""
+    shifts = (requant.shifts - radix).astype(requant.shifts.dtype)
+    return Requant(requant.multipliers, shifts)
+
+
+def bit_length(low: float, high: float) -> int:
+    """Bits of the larger magnitude of two real bounds, each rounded up first."""
+    return max(abs(int(np.ceil(low))), abs(int(np.ceil(high)))).bit_length() or 1
+
+
+def output_radix(scale: float, zero_point: int, shift: int) -> int:
+    """Fraction bits of an int32 model output: as many as the range of the final tensor leaves.
+
+    shift: the smallest shift of the layer before the radix is taken off.
+    """
+    top = int(np.ceil(scale * (127 - zero_point)))
+    bottom = int(np.ceil(scale * (-128 - zero_point)))
+    limit = shift - bit_length(bottom, top)
+    radix = 0
+    for radix in range(LOWEST_SHIFT, limit):
+        if top << radix > (1 << limit) - 1 or bottom << radix < -(1 << limit):
+            break
+    return radix
+
+
+def _requant(multipliers: Sequence[int], shifts: Sequence[int]) -> Requant:
+    return Requant(np.array(multipliers, np.int32), np.array(shifts, np.int8))

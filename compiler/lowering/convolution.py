@@ -1,0 +1,135 @@
+"""CONV_2D and DEPTHWISE_CONV_2D -> conv2d, pointwise, depthwise layers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from compiler.dims import dims_of
+from compiler.fixedpoint import Requant, per_channel
+from compiler.ir import EXTERNAL_INPUT, Dims, IntArray, Layer, Op
+from compiler.lowering.site import Site, Stage, activation_of, build, finish, input_gain, stage_of
+from compiler.passes.padding import window_pads
+
+MAX_POINTWISE_STRIDE: Final = 2
+STRIPE_ELEMENTS: Final = 2048 * 3
+"""Elements, rows and channels rounded up, that a pointwise convolution takes at once."""
+
+
+def convolution(site: Site) -> Layer:
+    """Weights become [out][in][h][w].
+
+    A 1x1 kernel is the pointwise operation where that computes it rightly, else a convolution.
+    """
+    weights, dilation = _dilated(site, np.asarray(site.constant(1)))
+    pointwise = weights.shape[1:3] == (1, 1) and _suits_pointwise(site)
+    op = Op.POINTWISE_CONV2D if pointwise else Op.CONV2D
+    return _layer(site, op, weights.transpose(0, 3, 1, 2), dilation)
+
+
+def _suits_pointwise(site: Site) -> bool:
+    """Whether the pointwise operation gives the right result here (observed of compiler 1.4.0).
+
+    It ignores padding and all batches but the first, strides by 2 at most, and takes the packed
+    model input only in rows of 4 elements and more; of a map cut into stripes, only in whole words.
+    """
+    extent = dims_of(site.tensor(0).shape)
+    attributes = site.op.attributes
+    pads = window_pads(site.model, site.op)
+    if any((pads.left, pads.right, pads.top, pads.bottom)) or extent.batch > 1:
+        return False
+    if max(attributes["stride_h"], attributes["stride_w"]) > MAX_POINTWISE_STRIDE:
+        return False
+    if site.operand(0).producer != EXTERNAL_INPUT:
+        return True
+    width = extent.height if site.options.transpose else extent.width
+    words, groups = -(-width // 4), -(-extent.channels // 6)
+    rows = extent.width if site.options.transpose else extent.height
+    striped = rows * words * 4 * groups * 6 > STRIPE_ELEMENTS
+    return width >= 4 and not (striped and width % 4)
+
+
+def depthwise(site: Site) -> Layer:
+    """Weights become [channel][h][w]."""
+    weights, dilation = _dilated(site, np.asarray(site.constant(1)))
+    return _layer(site, Op.DEPTHWISE_CONV2D, weights[0].transpose(2, 0, 1), dilation)
+
+
+def _layer(site: Site, op: Op, weights: IntArray, dilation: tuple[int, int]) -> Layer:
+    stage = stage_of(site)
+    requant = channel_requant(site, stage)
+    attributes = site.op.attributes
+    in_channels = weights.shape[1] if weights.ndim == 4 else weights.shape[0]
+    return build(
+        site,
+        op,
+        (site.operand(0),),
+        stage,
+        filter_dims=Dims(weights.shape[-2], weights.shape[-1], in_channels, 1, 0),
+        stride_x=attributes["stride_w"],
+        stride_y=attributes["stride_h"],
+        dilation_x=dilation[1],
+        dilation_y=dilation[0],
+        pads=window_pads(site.model, site.op),
+        input_zero_point=site.quant(0).zero_point,
+        activation=activation_of(site, stage),
+        filter=np.ascontiguousarray(weights, dtype=np.int8),
+        bias=folded_bias(site, weights),
+        multipliers=requant.multipliers,
+        shifts=requant.shifts,
+    )
+
+
+def _dilated(site: Site, weights: IntArray) -> tuple[IntArray, tuple[int, int]]:
+    """(weights [o,h,w,i], remaining dilation (y, x)).
+
+    The NPU dilates only along an axis with one output; elsewhere zeros go between the taps.
+    """
+    attributes = site.op.attributes
+    extent = site.output_dims()
+    factors = [attributes["dilation_h_factor"], attributes["dilation_w_factor"]]
+    for axis, outputs in ((1, extent.height), (2, extent.width)):
+        factor = factors[axis - 1]
+        taps = weights.shape[axis]
+        if factor == 1 or (outputs == 1 and site.op.code == "CONV_2D"):
+            continue
+        shape = list(weights.shape)
+        shape[axis] = (taps - 1) * factor + 1
+        stuffed = np.zeros(shape, weights.dtype)
+        places = [slice(None)] * 4
+        places[axis] = slice(None, None, factor)
+        stuffed[tuple(places)] = weights
+        weights = stuffed
+        factors[axis - 1] = 1
+    return weights, (factors[0], factors[1])
+
+
+def folded_bias(site: Site, weights: IntArray) -> IntArray:
+    """bias - zero_in * sum(weights) per output, int32, so that the NPU can multiply raw codes."""
+    outputs = weights.shape[0]
+    bias = site.constant(2) if site.has_operand(2) else np.zeros(outputs, np.int64)
+    sums = weights.reshape(outputs, -1).astype(np.int64).sum(axis=1)
+    folded = np.asarray(bias, np.int64).ravel() - site.quant(0).zero_point * sums
+    return np.asarray(folded, np.int32)
+
+
+def channel_requant(site: Site, stage: Stage) -> Requant:
+    """scale_in * scale_weight[channel] / scale_out, in float32 as Nordic's front end computes it.
+
+    Per-tensor weights of a convolution are written as one scale a channel, for the NPU reads one
+    each; a fully connected layer takes a single one. Leaky ReLU stores a pair per channel: the
+    negative multiplier (times alpha, truncated), then the positive one.
+    """
+    gain = np.float32(site.quant(0).scale * input_gain(site))
+    weights = site.quant(1).scales
+    if weights.size == 1 and site.op.code != "FULLY_CONNECTED":
+        weights = np.repeat(weights, site.output_dims().channels)
+    scales = [np.float32(np.float32(gain * weight) / stage.scale) for weight in weights]
+    requant = per_channel(scales, high=stage.high, zero_point=stage.zero_point)
+    alpha = site.op.attributes.get("leaky_alpha")
+    if alpha is None:
+        return finish(site, requant, stage)
+    negative = np.trunc(float(alpha) * requant.multipliers).astype(np.int32)
+    pairs = np.stack([negative, requant.multipliers], axis=1).ravel()
+    return finish(site, Requant(pairs, requant.shifts), stage, per_multiplier=2)

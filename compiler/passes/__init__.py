@@ -1,0 +1,44 @@
+"""Rewrites that bring a model into the form that the lowering takes: one operator, one layer.
+
+Each pass takes a sound model and leaves a sound model. None refuses anything: what it cannot bring
+into form stays, and `compiler.constraints` reports it with everything else that is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from compiler.model import Model
+from compiler.passes.activations import fuse_activations
+from compiler.passes.casts import settle_casts
+from compiler.passes.concatenations import chain_concatenations
+from compiler.passes.isolation import isolate_activations, separate_outputs
+from compiler.passes.operands import order_operands
+from compiler.passes.padding import fold_padding
+from compiler.passes.reshapes import keep_reduced_dims, settle_reshapes
+from compiler.passes.slices import resolve_slices
+from compiler.passes.variables import join_variables
+
+Pass = Callable[[Model], Model]
+
+PIPELINE: Final[tuple[Pass, ...]] = (
+    join_variables,
+    settle_casts,
+    fuse_activations,
+    resolve_slices,
+    chain_concatenations,
+    keep_reduced_dims,
+    settle_reshapes,
+    fold_padding,
+    order_operands,
+    isolate_activations,
+    separate_outputs,
+)
+
+
+def legalise(model: Model, passes: tuple[Pass, ...] = PIPELINE) -> Model:
+    """Run all passes in order."""
+    for rewrite in passes:
+        model = rewrite(model)
+    return model

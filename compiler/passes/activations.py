@@ -1,0 +1,58 @@
+"""RELU, RELU6 and LEAKY_RELU operators become the activation of the layer before them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from compiler.model import Model, Operator
+from compiler.passes.identity import identity
+
+CONVOLUTIONS: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+_TAKES_RELU: Final = (*CONVOLUTIONS, "ADD", "MUL", "AVERAGE_POOL_2D")
+
+
+def fuse_activations(model: Model) -> Model:
+    """Fuse where the producer has a requantization of its own, no other reader and no activation;
+    elsewhere give the activation a layer of its own."""
+    for op in model.operators:
+        if op.code in ("RELU", "RELU6"):
+            model = _fuse(model, op, _TAKES_RELU, fused_activation_function=op.code)
+        elif op.code == "LEAKY_RELU":
+            slope = {"leaky_alpha": op.attributes["alpha"]}
+            model = _fuse(model, op, CONVOLUTIONS, **slope)
+        elif op.code == "MAX_POOL_2D" and op.attributes["fused_activation_function"] != "NONE":
+            model = _detach_from_max_pool(model, op)
+    return model
+
+
+def _fuse(model: Model, op: Operator, takers: tuple[str, ...], **activation: object) -> Model:
+    source, target = op.inputs[0], op.outputs[0]
+    producer = model.producer(source)
+    fusable = (
+        producer is not None
+        and producer.code in takers
+        and producer.attributes.get("fused_activation_function") == "NONE"
+        and "leaky_alpha" not in producer.attributes
+        and model.consumers(source) == (op,)
+        and not model.is_output(source)
+        and model.root(source) == source
+    )
+    if fusable and producer is not None:
+        fused = producer.with_attributes(**activation, pre_activation=source)
+        return model.without(op).replaced(producer, replace(fused, outputs=(target,)))
+    model, own = identity(model, op.index, source, target)
+    return model.replaced(op, own.with_attributes(**activation))
+
+
+def _detach_from_max_pool(model: Model, op: Operator) -> Model:
+    """Max pooling has no requantization, so its ReLU would clamp at the wrong zero."""
+    target = op.outputs[0]
+    activation = str(op.attributes["fused_activation_function"])
+    plain = op.with_attributes(fused_activation_function="NONE")
+    quant = model.tensors[target].quant
+    if activation in ("RELU", "RELU6") and quant is not None and quant.zero_point == -128:
+        return model.replaced(op, plain)
+    model, pooled = model.with_tensor(model.tensors[target])
+    model, clamp = identity(model, op.index, pooled, target, activation)
+    return model.replaced(op, replace(plain, outputs=(pooled,)), clamp)

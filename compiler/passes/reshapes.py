@@ -1,0 +1,96 @@
+"""RESHAPE, EXPAND_DIMS, SQUEEZE: free where the device's memory keeps its order, else a CPU layer.
+
+On the device rows are padded to four bytes and channels are outermost, so a change of shape that
+moves no byte in TFLite may move every byte there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from compiler.dims import dims_of
+from compiler.ir import Dims
+from compiler.model import Model, Operator
+
+_CODES: Final = ("RESHAPE", "EXPAND_DIMS", "SQUEEZE")
+
+
+def keep_reduced_dims(model: Model) -> Model:
+    """A MEAN that drops the reduced axes becomes one that keeps them, and a RESHAPE."""
+    for op in model.operators:
+        axes = model.constant(op.inputs[1]) if op.code == "MEAN" and len(op.inputs) > 1 else None
+        if axes is None or op.attributes["keep_dims"]:
+            continue
+        shape = model.tensors[op.inputs[0]].shape
+        reduced = {int(axis) % len(shape) for axis in axes.ravel()}
+        kept = tuple(1 if axis in reduced else extent for axis, extent in enumerate(shape))
+        result = replace(model.tensors[op.outputs[0]], shape=kept)
+        model, between = model.with_tensor(result)
+        mean = replace(op.with_attributes(keep_dims=True), outputs=(between,))
+        reshape = Operator(op.index, "RESHAPE", (between,), op.outputs)
+        model = model.replaced(op, mean, reshape)
+    return model
+
+
+def settle_reshapes(model: Model) -> Model:
+    """Free reshapes become aliases; the others become RESHAPE with the data as only operand."""
+    for op in model.operators:
+        if op.code == "TRANSPOSE" and _moves_nothing(model, op):
+            model = model.without(op).with_alias(op.outputs[0], op.inputs[0])
+        if op.code not in _CODES:
+            continue
+        if is_free(model, op):
+            model = model.without(op).with_alias(op.outputs[0], op.inputs[0])
+        else:
+            bare = Operator(op.index, "RESHAPE", op.inputs[:1], op.outputs)
+            model = model.replaced(op, bare)
+    return model
+
+
+def is_free(model: Model, op: Operator) -> bool:
+    """Whether the readers can take the old layout under the new shape.
+
+    So at the graph's edges (the host lays out inputs and outputs), where the device shape stays the
+    same or only swaps height and width of a line, and in front of a fully connected layer, whose
+    weights are permuted instead.
+    """
+    source, target = op.inputs[0], op.outputs[0]
+    shapes = model.tensors[source].shape, model.tensors[target].shape
+    if max(len(shape) for shape in shapes) > 4:
+        return False
+    readers = model.consumers(target)
+    if not readers or model.root(source) in model.inputs:
+        return True
+    if all(reader.code == "FULLY_CONNECTED" for reader in readers):
+        return True
+    before, after = dims_of(shapes[0]), dims_of(shapes[1])
+    if all(reader.code == "SOFTMAX" for reader in readers):
+        # Its input is 32 bits wide: a column of one-element rows is a row.
+        return same_memory(before, after) or (before.shape, after.shape) == (
+            (after.width, 1, 1),
+            (1, 1, after.width),
+        )
+    return same_memory(before, after)
+
+
+def same_memory(before: Dims, after: Dims) -> bool:
+    """Whether two extents describe the same bytes in the same places for the NPU."""
+    if before == after:
+        return True
+    if before.batch != after.batch:
+        return False
+    if before.channels == after.channels and 1 in (before.height, before.width):
+        return (before.height, before.width) == (after.width, after.height)
+    whole_rows = before.width % 4 == 0 and after.width % 4 == 0
+    return before.channels == after.channels == 1 and whole_rows
+
+
+def _moves_nothing(model: Model, op: Operator) -> bool:
+    """A TRANSPOSE that only moves axes of extent one keeps the flat order."""
+    order = model.constant(op.inputs[1]) if len(op.inputs) > 1 else None
+    shape = model.tensors[op.inputs[0]].shape
+    if order is None or sorted(order.ravel().tolist()) != list(range(len(shape))):
+        return False
+    moved = [axis for axis in order.ravel().tolist() if shape[axis] > 1]
+    return moved == sorted(moved) and is_free(model, op)

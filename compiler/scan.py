@@ -1,0 +1,109 @@
+"""Everything that keeps a model off the NPU, at once, and where each operator would run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from compiler.constraints import Violation, check, notes
+from compiler.errors import CompilerError
+from compiler.lowering import lower
+from compiler.model import Model
+from compiler.options import CompileOptions
+from compiler.pipeline import prepare
+from compiler.tflite_reader import read_tflite
+from compiler.transposition import transpose
+
+Target = Literal["npu", "cpu", "npu+cpu", "folded", "none"]
+
+_ON_CPU: Final = (
+    "LOGISTIC",
+    "TANH",
+    "RESHAPE",
+    "SPACE_TO_BATCH_ND",
+    "BATCH_TO_SPACE_ND",
+    "RESIZE_NEAREST_NEIGHBOR",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where an operator of the file ends up; `layer_index` is its last layer's, or None."""
+
+    operator_index: int
+    operator: str
+    target: Target
+    layer_index: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScanReport:
+    """supported: the model compiles as it is. transposable: its transposed variant compiles too."""
+
+    supported: bool
+    violations: tuple[Violation, ...]
+    placements: tuple[Placement, ...]
+    transposable: bool
+    transpose_advice: str | None
+    notes: tuple[str, ...]
+
+
+def scan_model(data: bytes, options: CompileOptions | None = None) -> ScanReport:
+    """Judge a model without stopping at the first flaw.
+
+    Raises ModelFormatError for bytes that are no TFLite model.
+    """
+    chosen = CompileOptions("model") if options is None else options
+    source = read_tflite(data)
+    legal = prepare(source, chosen)
+    violations = check(legal, chosen)
+    violations += () if violations else _lowering_violation(legal, chosen)
+    turned = replace(chosen, transpose=not chosen.transpose)
+    transposable = not check(legal, turned) and not _lowering_violation(legal, turned)
+    return ScanReport(
+        supported=not violations,
+        violations=violations,
+        placements=_placements(source, legal, violations),
+        transposable=transposable,
+        transpose_advice=_advice(transposable, not violations),
+        notes=tuple(notes(legal, chosen)),
+    )
+
+
+def _lowering_violation(legal: Model, options: CompileOptions) -> tuple[Violation, ...]:
+    """What only the arithmetic shows; its message names the operator."""
+    try:
+        program = lower(legal, options).program
+        if options.transpose:
+            transpose(program)
+    except CompilerError as error:
+        return (
+            Violation(-1, "", "The arithmetic can be expressed.", str(error), "-", "see above"),
+        )
+    return ()
+
+
+def _placements(
+    source: Model, legal: Model, violations: tuple[Violation, ...]
+) -> tuple[Placement, ...]:
+    layers = {op.index: number for number, op in enumerate(legal.operators)}
+    codes = {op.index: op.code for op in legal.operators}
+    refused = {violation.operator_index for violation in violations}
+    placements = []
+    for op in source.operators:
+        target: Target = "folded"
+        if op.index in refused:
+            target = "none"
+        elif op.index in codes:
+            target = "cpu" if codes[op.index] in _ON_CPU else "npu"
+            target = "npu+cpu" if codes[op.index] == "SOFTMAX" else target
+        layer = layers.get(op.index) if target not in ("none", "folded") else None
+        placements.append(Placement(op.index, op.code, target, layer))
+    return tuple(placements)
+
+
+def _advice(transposable: bool, supported: bool) -> str | None:
+    """What the other orientation would change."""
+    if transposable and not supported:
+        return "the transposed variant compiles, this one does not"
+    return None
