@@ -216,6 +216,12 @@ def _from_real(raw: Array, spec: InputSpec, where: str) -> Int8Array:
 
 
 def _from_npy(path: Path) -> Array:
+    with path.open("rb") as stream:
+        shape, dtype = _read_header(stream)
+        stored = path.stat().st_size - stream.tell()
+    claimed = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or claimed > stored:
+        raise ValueError(f"its header claims {claimed} bytes, the file stores {stored}")
     mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     return np.asarray(mapped)
 
@@ -260,7 +266,7 @@ def _headers(archive: zipfile.ZipFile, path: Path) -> dict[str, tuple[int, ...]]
         with archive.open(item) as stream:
             shape, dtype = _read_header(stream)
         claimed = math.prod(shape) * dtype.itemsize
-        if claimed > item.file_size or claimed > MAX_MEMBER_BYTES:
+        if min(shape, default=0) < 0 or claimed > item.file_size or claimed > MAX_MEMBER_BYTES:
             raise ConfigError(
                 f"{path}: array '{item.filename}' claims {claimed} bytes but stores "
                 f"{item.file_size} (at most {MAX_MEMBER_BYTES} are read)"

@@ -325,7 +325,7 @@ def _store(entry: Path, golden: Golden) -> None:
 def _load(entry: Path, kernels: KernelSet, samples: int) -> Golden | None:
     """The cached result, or None when there is none or it is not exactly as it was written."""
     try:
-        with np.load(entry, allow_pickle=False) as archive:
+        with entry.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             facts = json.loads(archive["facts"].tobytes())
             tensors = tuple(_restore(item) for item in facts["tensors"])
             outputs = tuple(archive[f"output_{k}"] for k in range(len(tensors)))
@@ -336,6 +336,7 @@ def _load(entry: Path, kernels: KernelSet, samples: int) -> Golden | None:
         KeyError,
         EOFError,
         RuntimeError,
+        MemoryError,
         zipfile.BadZipFile,
         zlib.error,
     ):

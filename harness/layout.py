@@ -6,6 +6,7 @@ A transposed program (the compiler's `transpose_kernel`) swaps height and width 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from compiler import Dims
 from harness.errors import ConfigError
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 
 
 def to_program(array: Array, dims: Dims, *, transposed: bool = False) -> Array:

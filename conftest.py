@@ -1,0 +1,3 @@
+"""Loads the pytest plugin: `pytest` in this folder means `pytest --board sim`."""
+
+pytest_plugins = ("harness.pytest_plugin",)
