@@ -5,6 +5,7 @@ These names are the whole of what other packages may use.
 
 from compiler.constraints import Violation
 from compiler.decode import decode
+from compiler.dims import from_device, to_device
 from compiler.encode import encode
 from compiler.errors import (
     CompilerError,
@@ -43,6 +44,7 @@ from compiler.printer import dump
 from compiler.reference import Execution, dequantize_output, interpret, quantize_input
 from compiler.scan import Placement, ScanReport, scan_model
 from compiler.tflite_reader import read_tflite
+from compiler.transposition import swapped_layers
 from compiler.verify import verify
 
 __all__ = [
@@ -88,6 +90,7 @@ __all__ = [
     "read_tflite",
     "scan_model",
     "select_vectors",
+    "swapped_layers",
     "to_device",
     "translate",
     "verify",

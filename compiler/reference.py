@@ -411,7 +411,8 @@ def _average(_: AxonProgram, layer: Layer, operands: Sequence[IntArray]) -> IntA
     channels = max(layer.filter_dims.channels, 1)
     window = (channels, layer.filter_dims.height, layer.filter_dims.width)
     windows = sliding_window_view(operands[0], window, axis=(1, 2, 3))
-    stepped = windows[:, ::channels, :: layer.stride_y, :: layer.stride_x]
+    step_y, step_x = max(layer.stride_y, 1), max(layer.stride_x, 1)  # 0 where one window fits
+    stepped = windows[:, ::channels, ::step_y, ::step_x]
     return _finish(layer, stepped.sum(axis=(4, 5, 6), dtype=np.int64))
 
 

@@ -43,6 +43,11 @@ def transpose(program: AxonProgram) -> AxonProgram:
                 f"layer {index} (reshape) orders data by rows, which transposing changes; "
                 "compile without it"
             )
+        if swapped[index] and _sees_other_shape(layer, program):
+            raise UnsupportedError(
+                f"layer {index} ({layer.op.name.lower()}) reads a map under another shape, whose "
+                "order transposing changes; compile without it"
+            )
         if swapped[index]:
             layers.append(_swap_layer(layer))
         elif layer.op is Op.FULLY_CONNECTED:
@@ -62,9 +67,21 @@ def swapped_layers(program: AxonProgram) -> tuple[bool, ...]:
 
 def _is_swapped(layer: Layer, swapped: dict[int, bool]) -> bool:
     """A vector stays a vector; everything else follows its inputs."""
-    if layer.op is Op.FULLY_CONNECTED:
+    extent = layer.inputs[0].dims
+    row_softmax = layer.op is Op.SOFTMAX and (extent.height, extent.channels) == (1, 1)
+    if layer.op is Op.FULLY_CONNECTED or row_softmax:
         return False
     return all(swapped.get(operand.producer, True) for operand in layer.inputs)
+
+
+def _sees_other_shape(layer: Layer, program: AxonProgram) -> bool:
+    for operand in layer.inputs:
+        if operand.producer == EXTERNAL_INPUT:
+            continue
+        written = program.layers[operand.producer].output_dims
+        if (written.height, written.width) != (operand.dims.height, operand.dims.width):
+            return True
+    return False
 
 
 def _keeps_order(layer: Layer) -> bool:

@@ -126,6 +126,8 @@ def _verify_layer(at: _Checked) -> int:
                 f"input's {operand.dims.byte_width}"
             )
     _verify_activation(at)
+    for name in ("left", "right", "top", "bottom"):
+        at.within(f"{name} pad", getattr(layer.pads, name), 0, 255)
     for name, zero_point in (
         ("input zero point", layer.input_zero_point),
         ("output zero point", layer.output_zero_point),
@@ -320,8 +322,12 @@ def _window(at: _Checked, dilation_x: int = 1, dilation_y: int = 1) -> None:
          layer.output_dims.width),
     ):  # fmt: skip
         at.within(f"filter {name}", size, 1, extent)
-        at.within(f"stride over {name}", stride, 1, 255)
-        at.equal(f"output {name}", found, (extent - (size - 1) * dilation - 1) // stride + 1)
+        # A mean over more than 255 elements has a stride that its byte cannot hold, and no use
+        # for one.
+        least = 0 if size == extent and layer.op in (Op.MEAN, Op.AVERAGE_POOL) else 1
+        at.within(f"stride over {name}", stride, least, 255)
+        steps = (extent - (size - 1) * dilation - 1) // max(stride, 1)
+        at.equal(f"output {name}", found, steps + 1)
 
 
 # --- pools and element-wise layers --------------------------------------------------------------

@@ -49,6 +49,7 @@ class ModelImage:
     arena_bytes: RAM that the memory plan needs.
     source_sha256: first 16 bytes of the hash of the Axon binary.
     layers: one place per layer of the program.
+    outputs: the layers that are outputs, in the order of the image's outputs.
     """
 
     data: bytes
@@ -57,6 +58,7 @@ class ModelImage:
     constant_bytes: int
     source_sha256: bytes
     layers: tuple[TensorPlace, ...]
+    outputs: tuple[int, ...]
 
 
 def build_image(program: AxonProgram) -> ModelImage:
@@ -88,6 +90,7 @@ def build_image(program: AxonProgram) -> ModelImage:
         constant_bytes=len(constants),
         source_sha256=digest,
         layers=tuple(_place(draft, plan, draft.values[i]) for i in range(len(program.layers))),
+        outputs=program.output_layers,
     )
 
 
@@ -241,9 +244,7 @@ def _records(draft: Draft, plan: Plan, constants: bytearray) -> bytes:
     return table.tobytes()
 
 
-def _append_constants(
-    row: np.void, record: RecordDraft, constants: bytearray
-) -> None:
+def _append_constants(row: np.void, record: RecordDraft, constants: bytearray) -> None:
     for name, data in (("channels", record.channels), ("weights", record.weights)):
         if data:
             row[name] = len(constants)

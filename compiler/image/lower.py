@@ -164,11 +164,12 @@ def _operand(site: Site, operand: LayerInput) -> int:
     if tensor.elements // tensor.batch == dims.height * dims.width * dims.channels:
         return _reshaped(site, whole, extent)
     part = site.draft.new_tensor(extent, tensor.batch, tensor.width_bytes)
-    start = operand.split_offset
-    axis = Axis(operand.split_axis)
-    indices = [np.arange(length, dtype=np.int64) for length in extent]
-    indices[_POSITION[axis]] += start
-    _copy(site, whole, part, tuple(indices))
+    position = _POSITION[Axis(operand.split_axis)]
+    height, width, channels = (
+        indices + (operand.split_offset if axis == position else 0)
+        for axis, indices in enumerate(_all(extent))
+    )
+    _copy(site, whole, part, (height, width, channels))
     return part
 
 
@@ -314,10 +315,8 @@ def _fully_connected(site: Site) -> None:
     rows = np.frombuffer(channels, layout.CHANNEL)[order]
     flat_source = site.draft.new_tensor((1, 1, count), image.batch, 1, image.storage)
     out = site.tensor(site.output(image.batch))
-    flat_target = site.draft.new_tensor(
-        (1, 1, outputs), out.batch, out.width_bytes, out.storage
-    )
-    fields = {"window_height": 1, "window_width": 1, "stride_y": 1, "stride_x": 1}
+    flat_target = site.draft.new_tensor((1, 1, outputs), out.batch, out.width_bytes, out.storage)
+    fields = {"window_height": 1, "window_width": 1, "stride_y": 1, "stride_x": 1, "pad_top": 0}
     cube = matrix[order].reshape(outputs, count, 1, 1)
     _convolve(site, flat_source, flat_target, cube, fields, rows.tobytes(), flags)
 
@@ -394,9 +393,7 @@ def _constant_operand(layer: Layer) -> tuple[bytes, dict[str, int]]:
     }
 
 
-def _binary(
-    site: Site, op: ImageOp, channels: bytes, fields: dict[str, int], flags: Flag
-) -> None:
+def _binary(site: Site, op: ImageOp, channels: bytes, fields: dict[str, int], flags: Flag) -> None:
     operands = tuple(_operand(site, operand) for operand in site.layer.inputs)
     target = site.output(max(site.tensor(operand).batch for operand in operands))
     constants = b""
@@ -446,11 +443,6 @@ def _add(site: Site) -> None:
     assert layer.multipliers is not None
     assert layer.shifts is not None
     multipliers = layer.multipliers[:2].astype(np.int64)
-    if int(np.abs(multipliers).max()) > layout.MAX_SUM_MULTIPLIER:
-        raise UnsupportedError(
-            f"{site.where}: a multiplier of {int(np.abs(multipliers).max())}, the firmware takes "
-            f"at most {layout.MAX_SUM_MULTIPLIER} in a sum"
-        )
     bias = np.zeros(2, np.int64)
     bias[0] = 0 if layer.bias is None else int(layer.bias[0])
     zeros = np.zeros(2, np.int64)

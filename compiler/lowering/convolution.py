@@ -31,21 +31,23 @@ def convolution(site: Site) -> Layer:
 def _suits_pointwise(site: Site) -> bool:
     """Whether the pointwise operation gives the right result here (observed of compiler 1.4.0).
 
-    It ignores padding and all batches but the first, strides by 2 at most, and takes the packed
-    model input only in rows of 4 elements and more; of a map cut into stripes, only in whole words.
+    It ignores padding and all batches but the first, strides along rows by 2 at most, and takes the
+    packed model input only in rows of 4 elements and more; of a map cut into stripes, only in whole
+    words.
     """
     extent = dims_of(site.tensor(0).shape)
     attributes = site.op.attributes
     pads = window_pads(site.model, site.op)
     if any((pads.left, pads.right, pads.top, pads.bottom)) or extent.batch > 1:
         return False
-    if max(attributes["stride_h"], attributes["stride_w"]) > MAX_POINTWISE_STRIDE:
+    sides = [(extent.height, attributes["stride_h"]), (extent.width, attributes["stride_w"])]
+    (height, stride), (width, stride_x) = reversed(sides) if site.options.transpose else sides
+    if stride_x > MAX_POINTWISE_STRIDE:
         return False
     if site.operand(0).producer != EXTERNAL_INPUT:
         return True
-    width = extent.height if site.options.transpose else extent.width
     words, groups = -(-width // 4), -(-extent.channels // 6)
-    rows = extent.width if site.options.transpose else extent.height
+    rows = (height - 1) // stride + 1
     striped = rows * words * 4 * groups * 6 > STRIPE_ELEMENTS
     return width >= 4 and not (striped and width % 4)
 

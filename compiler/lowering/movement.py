@@ -67,7 +67,10 @@ def _per_axis(site: Site, key: str, fill: int) -> list[int]:
 
 
 def reshape(site: Site) -> Layer:
-    """A CPU layer: the flat order of TFLite is kept, the bytes move."""
+    """A CPU layer: the flat order of TFLite is kept, the bytes move.
+
+    Its filter dims only tell whether the operator gave the shape as an operand.
+    """
     source = site.quant(0)
     scale = np.float32(source.scale / site.result_quant.scale)
     requant = finish(site, single(scale, high=28, bits=28, wide=True), stage_of(site))
@@ -76,7 +79,7 @@ def reshape(site: Site) -> Layer:
         Op.RESHAPE,
         stage_of(site),
         requant,
-        filter_dims=Dims(1, 1, 1, 1, 0),
+        filter_dims=Dims(*(site.op.attributes["shape_operand"],) * 3, 1, 0),
     )
 
 

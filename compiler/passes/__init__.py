@@ -14,9 +14,14 @@ from compiler.passes.activations import fuse_activations
 from compiler.passes.casts import settle_casts
 from compiler.passes.concatenations import chain_concatenations
 from compiler.passes.isolation import isolate_activations, separate_outputs
+from compiler.passes.lines import lay_down_lines
 from compiler.passes.operands import order_operands
 from compiler.passes.padding import fold_padding
-from compiler.passes.reshapes import keep_reduced_dims, settle_reshapes
+from compiler.passes.reshapes import (
+    join_reshapes,
+    keep_reduced_dims,
+    settle_reshapes,
+)
 from compiler.passes.slices import resolve_slices
 from compiler.passes.variables import join_variables
 
@@ -29,6 +34,8 @@ PIPELINE: Final[tuple[Pass, ...]] = (
     resolve_slices,
     chain_concatenations,
     keep_reduced_dims,
+    lay_down_lines,
+    join_reshapes,
     settle_reshapes,
     fold_padding,
     order_operands,

@@ -1,7 +1,7 @@
-"""RESHAPE, EXPAND_DIMS, SQUEEZE: free where the device's memory keeps its order, else a CPU layer.
+"""RESHAPE, EXPAND_DIMS, SQUEEZE, PACK and UNPACK of one: free where memory keeps its order.
 
-On the device rows are padded to four bytes and channels are outermost, so a change of shape that
-moves no byte in TFLite may move every byte there.
+Elsewhere they are a layer that the CPU computes. On the device rows are padded to four bytes and
+channels are outermost, so a change of shape that moves no byte in TFLite may move every byte there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from compiler.dims import dims_of
 from compiler.ir import Dims
 from compiler.model import Model, Operator
 
-_CODES: Final = ("RESHAPE", "EXPAND_DIMS", "SQUEEZE")
+_CODES: Final = ("RESHAPE", "EXPAND_DIMS", "SQUEEZE", "PACK", "UNPACK")
 
 
 def keep_reduced_dims(model: Model) -> Model:
@@ -33,18 +33,39 @@ def keep_reduced_dims(model: Model) -> Model:
     return model
 
 
+def join_reshapes(model: Model) -> Model:
+    """The reshapes around a turned layer take their neighbours' place."""
+    for op in model.operators:
+        if op.code not in _CODES or len(op.outputs) != 1 or not op.inputs:
+            continue
+        before = model.producer(op.inputs[0])
+        if before is None or before.code not in _CODES or len(before.outputs) != 1:
+            continue
+        if "turned" in op.attributes or "turned" in before.attributes:
+            moved = replace(op, inputs=(before.inputs[0], *op.inputs[1:]))
+            model = model.replaced(op, moved)
+    for op in reversed(model.operators):
+        unread = not model.consumers(op.outputs[0]) and not model.is_output(op.outputs[0])
+        if op.code in _CODES and unread:
+            model = model.without(op)
+    return model
+
+
 def settle_reshapes(model: Model) -> Model:
     """Free reshapes become aliases; the others become RESHAPE with the data as only operand."""
     for op in model.operators:
         if op.code == "TRANSPOSE" and _moves_nothing(model, op):
             model = model.without(op).with_alias(op.outputs[0], op.inputs[0])
-        if op.code not in _CODES:
+        if op.code not in _CODES or len(op.outputs) != 1:
+            continue
+        if op.code == "PACK" and len(op.inputs) != 1:
             continue
         if is_free(model, op):
             model = model.without(op).with_alias(op.outputs[0], op.inputs[0])
         else:
             bare = Operator(op.index, "RESHAPE", op.inputs[:1], op.outputs)
-            model = model.replaced(op, bare)
+            operands = int(len(op.inputs) > 1)
+            model = model.replaced(op, bare.with_attributes(shape_operand=operands))
     return model
 
 
@@ -52,8 +73,7 @@ def is_free(model: Model, op: Operator) -> bool:
     """Whether the readers can take the old layout under the new shape.
 
     So at the graph's edges (the host lays out inputs and outputs), where the device shape stays the
-    same or only swaps height and width of a line, and in front of a fully connected layer, whose
-    weights are permuted instead.
+    same, and in front of a fully connected layer, whose weights are permuted instead.
     """
     source, target = op.inputs[0], op.outputs[0]
     shapes = model.tensors[source].shape, model.tensors[target].shape
@@ -62,9 +82,9 @@ def is_free(model: Model, op: Operator) -> bool:
     readers = model.consumers(target)
     if not readers or model.root(source) in model.inputs:
         return True
-    if all(reader.code == "FULLY_CONNECTED" for reader in readers):
-        return True
     before, after = dims_of(shapes[0]), dims_of(shapes[1])
+    if before.channels > 1 and all(reader.code == "FULLY_CONNECTED" for reader in readers):
+        return True
     if all(reader.code == "SOFTMAX" for reader in readers):
         # Its input is 32 bits wide: a column of one-element rows is a row.
         return same_memory(before, after) or (before.shape, after.shape) == (
@@ -80,8 +100,6 @@ def same_memory(before: Dims, after: Dims) -> bool:
         return True
     if before.batch != after.batch:
         return False
-    if before.channels == after.channels and 1 in (before.height, before.width):
-        return (before.height, before.width) == (after.width, after.height)
     whole_rows = before.width % 4 == 0 and after.width % 4 == 0
     return before.channels == after.channels == 1 and whole_rows
 

@@ -6,6 +6,7 @@ Nordic's binary can also give a consumer an offset into its producer, but convol
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -14,7 +15,7 @@ from compiler.model import Model, Operator
 
 
 def resolve_slices(model: Model) -> Model:
-    """Slices get `begin`, `end`, `stride` per input axis; one that keeps all becomes an alias."""
+    """Slices get `begin`, `end`, `stride` per input axis; one that keeps all becomes a RESHAPE."""
     for op in model.operators:
         if op.code in ("SPLIT", "SPLIT_V"):
             model = _split(model, op)
@@ -91,7 +92,14 @@ def _resolve_plain(model: Model, op: Operator) -> Model:
 def _settle(
     model: Model, op: Operator, begin: list[int], end: list[int], stride: list[int]
 ) -> Model:
+    """A slice that keeps everything only reshapes; one that drops axes slices, then reshapes."""
     source, target = op.inputs[0], op.outputs[0]
+    reshape = Operator(op.index, "RESHAPE", (source,), (target,))
     if model.tensors[source].elements == model.tensors[target].elements:
-        return model.without(op).with_alias(target, source)
-    return model.replaced(op, _slice(op, source, target, begin, end, stride))
+        return model.replaced(op, reshape)
+    kept = tuple(-(-(e - b) // s) for b, e, s in zip(begin, end, stride, strict=True))
+    if kept == model.tensors[target].shape or min(kept) < 1:
+        return model.replaced(op, _slice(op, source, target, begin, end, stride))
+    model, part = model.with_tensor(replace(model.tensors[target], shape=kept))
+    cut = _slice(op, source, part, begin, end, stride)
+    return model.replaced(op, cut, replace(reshape, inputs=(part,)))
