@@ -27,6 +27,7 @@ _SCALE_TOLERANCE: Final = 1e-4
 """A program stores scales as multiplier and shift, and the vendor's rounding adds up to 1e-5."""
 _FUSED: Final = frozenset({"RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU"})
 """Operators that become part of the layer before them."""
+_RESHAPES: Final = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def pair_layers(
     Layers whose extent and quantization occur a different number of times on both sides are left
     out, and so are those in other units (before a softmax, 32-bit outputs).
     """
-    candidates = _unfused(traced)
+    candidates = _stored(traced)
     keys = [
         (_extent(program, index, transposed), *_quantization(program, index))
         for index in range(len(layers))
@@ -135,15 +136,19 @@ def steps_of(tensor: TensorInfo) -> Steps:
     return Steps(tensor.scale, tensor.zero_point)
 
 
-def _unfused(traced: Sequence[TracedTensor]) -> list[TracedTensor]:
-    """Without tensors that an activation takes over at once: the program never stores them."""
-    return [
-        tensor
-        for tensor, following in zip(traced, [*traced[1:], None], strict=True)
-        if following is None
-        or following.operator not in _FUSED
-        or following.info.shape != tensor.info.shape
-    ]
+def _stored(traced: Sequence[TracedTensor]) -> list[TracedTensor]:
+    """Without what a program never stores: tensors that an activation takes over at once, and
+    reshapes that only add or drop axes of extent 1."""
+    kept = []
+    for before, tensor, after in zip(
+        [None, *traced[:-1]], traced, [*traced[1:], None], strict=True
+    ):
+        extent = _model(tensor.info)
+        fused = after is not None and after.operator in _FUSED and _model(after.info) == extent
+        renamed = tensor.operator in _RESHAPES and before and _model(before.info) == extent
+        if not (fused or renamed):
+            kept.append(tensor)
+    return kept
 
 
 def _extent(program: AxonProgram, index: int, transposed: bool) -> tuple[int, ...]:

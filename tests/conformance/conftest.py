@@ -1,0 +1,30 @@
+"""The devices that the conformance body runs on. A new device is one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from compiler import AxonProgram
+from harness.device import Device, SimDevice
+
+Opener = Callable[[AxonProgram], Device]
+
+DEVICES: dict[str, Opener] = {
+    "sim": SimDevice,
+}
+
+
+@pytest.fixture(params=DEVICES)
+def open_device(request: pytest.FixtureRequest) -> Iterator[Opener]:
+    """Opens the device under test with a program; all of them are closed at the end."""
+    opened: list[Device] = []
+
+    def opener(program: AxonProgram) -> Device:
+        opened.append(DEVICES[request.param](program))
+        return opened[-1]
+
+    yield opener
+    for device in opened:
+        device.close()
