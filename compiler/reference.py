@@ -287,8 +287,12 @@ def _scale_down(layer: Layer, products: _Int64) -> IntArray:
     """sat(round_half_even((product + zero_point * 2**shift) / 2**shift)), ReLU included.
 
     The zero point is inside the rounding: which of two neighbours of a tie is even depends on it.
+    Before a softmax the NPU saturates the product itself to 32 bits, which shows where a logit
+    leaves the range of its int8 tensor.
     """
     assert layer.shifts is not None
+    if layer.activation is Activation.PREPARE_SOFTMAX:
+        products = np.clip(products, -(1 << 31), (1 << 31) - 1)
     shifts = layer.shifts.astype(np.int64)
     shift = shifts.reshape((1, -1) + (1,) * (products.ndim - 2)) if shifts.size > 1 else shifts[0]
     zero_point = layer.output_zero_point
