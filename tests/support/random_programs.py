@@ -217,13 +217,13 @@ def _linear(
     if activation is None:
         kinds = (Activation.NONE, Activation.NONE, Activation.RELU, Activation.LEAKY_RELU)
         activation = kinds[draft.integer(0, 3)]
+    bias = draft.rng.normal(0, min(spread, 1e6), count).astype(np.int32)
     most = 40
     if activation is Activation.PREPARE_SOFTMAX:
         spread *= 100  # about 10000, that is 2.4 in q11.12
         most = 14 if draft.chance(80) else 40  # above 15, products saturate at 32 bits
     leaky = activation is Activation.LEAKY_RELU
     multipliers, shifts = draft.rescaling(spread, count, width, leaky, most)
-    bias = draft.rng.normal(0, min(spread, 1e6), count).astype(np.int32)
     return draft.put(
         replace(
             layer,
