@@ -107,9 +107,9 @@ def run(request: RunRequest, observe: Observer | None = None) -> RunResult:
     Raises HarnessError or CompilerError with one sentence; then the folder has no manifest.
     """
     seconds: dict[str, float] = {}
-    folder = None if request.out is None else open_folder(request.out)
     with _timed(seconds, "prepare"):
         prepared = prepare(request)
+    folder = None if request.out is None else open_folder(request.out)
     with _timed(seconds, "golden"):
         goldens = tuple(
             golden_of(prepared, kernels, _stage(observe, f"golden {kernels.value}"))

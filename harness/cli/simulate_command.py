@@ -171,7 +171,8 @@ def _summarise(program: AxonProgram, raw: Sequence[Array], written: Sequence[Pat
     """Say what was computed: class and real value of the first samples, and the files."""
     layer = program.output_layers[-1]
     real = real_output(program, layer, raw[-1]).reshape(len(raw[-1]), -1)
-    lines = [f"{program.name}: {len(real)} samples, {len(raw)} outputs, source sim"]
+    counts = f"{_count(len(real), 'sample')}, {_count(len(raw), 'output')}"
+    lines = [f"{program.name}: {counts}, source sim"]
     if not any(written):
         for index, values in enumerate(real[:_SHOWN]):
             best = int(values.argmax())
@@ -181,3 +182,7 @@ def _summarise(program: AxonProgram, raw: Sequence[Array], written: Sequence[Pat
             lines.append(f"... and {len(real) - _SHOWN} more; --output stores them all")
     lines += [f"wrote {path}" for path in written if path]
     print("\n".join(lines))  # noqa: T201  # the command's result
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -19,7 +19,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     if report["agreement"]["worst"]:
         console.print(_histogram(report["agreement"]))
         console.print(_worst(report))
-    console.print(_layer_sentence(report["layers"]), highlight=False)
+    console.print(_layer_sentence(report["layers"]), highlight=False, soft_wrap=True)
 
 
 def _summary(report: Mapping[str, Any]) -> Table:

@@ -1,0 +1,117 @@
+"""The report's JSON and the table that is made from it."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from harness.artefacts import json_bytes, npz_bytes, write_bytes
+from harness.device import Inference
+from harness.report.json_report import SCHEMA, build_report
+from harness.report.table import print_report
+from harness.run import RunRequest, RunResult, run
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AXONRIG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return run(RunRequest(limit=30))
+
+
+def shown(report: dict[str, Any], width: int = 100) -> str:
+    stream = io.StringIO()
+    print_report(report, Console(file=stream, width=width))
+    return stream.getvalue()
+
+
+def test_report_is_plain_json(result: RunResult) -> None:
+    assert json.loads(json_bytes(result.report)) == result.report
+    assert result.report["schema"] == SCHEMA
+    assert result.folder is None
+
+
+def test_documented_keys(result: RunResult) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "report.md").read_text()
+    for key, value in result.report.items():
+        assert f"`{key}" in text, key
+        if key in ("agreement", "accuracy", "latency", "model", "data", "layers", "run"):
+            for inner in value:
+                assert f"`{key}.{inner}`" in text, f"{key}.{inner}"
+
+
+def test_measured_cycles_carry_source_and_clock(result: RunResult) -> None:
+    from dataclasses import replace
+
+    cycles = np.array([1000, 1300, 1100], np.int64)
+    inference = Inference(result.facts.inference.outputs, cycles, None, "board")
+    device = replace(result.facts.device, clock_hz=128_000_000)
+    report = build_report(replace(result.facts, inference=inference, device=device))
+    assert report["latency"] == {
+        "source": "board",
+        "cycles": {"min": 1000, "median": 1100.0, "max": 1300},
+        "clock_hz": 128_000_000,
+        "median_us": pytest.approx(8.59375),
+    }
+    assert "1100 cycles, 8.6 us (source: board)" in shown(report)
+
+
+def test_table_tells_what_the_report_tells(result: RunResult) -> None:
+    text = shown(result.report)
+    exact = result.report["agreement"]["exact"]
+    assert "board" in text
+    assert "sim (source: sim, numpy reference)" in text
+    assert "100.00 % (30 of 30)" in text
+    assert f"({exact} of 30)" in text
+    assert f"{result.report['agreement']['max_lsb']} LSB" in text
+    assert "not measured" in text
+    assert "first layer that differs from host TFLite" in text
+
+
+def test_equal_outputs_need_no_difference_tables(result: RunResult) -> None:
+    report = json.loads(json.dumps(result.report))
+    report["agreement"]["worst"] = []
+    report["layers"]["first_differing"] = None
+    report["accuracy"] = {"golden": None, "device": None}
+    text = shown(report)
+    assert "largest differences" not in text
+    assert "every compared layer equals host TFLite" in text
+    assert "no labels" in text
+
+
+def test_names_from_files_are_no_markup(result: RunResult) -> None:
+    report = json.loads(json.dumps(result.report))
+    report["model"]["file"] = "[red]m[/red].tflite"
+    report["model"]["labels"] = ["[bold]zero[/bold]"] * 10
+    report["data"]["name"] = "[/nothing]"
+    text = shown(report, width=160)
+    for name in ("[red]m[/red].tflite", "[bold]zero[/bold]", "[/nothing]"):
+        assert name in text
+
+
+def test_json_refuses_what_is_no_json() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        json_bytes({"a": float("nan")})
+
+
+def test_files_are_whole_or_absent(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    write_bytes(path, b"first")
+    write_bytes(path, b"second")
+    assert path.read_bytes() == b"second"
+    assert [item.name for item in tmp_path.iterdir()] == ["a.bin"]
+    with pytest.raises(TypeError):
+        write_bytes(path, "text")  # type: ignore[arg-type]  # a failure in mid-write
+    assert path.read_bytes() == b"second"
+    assert [item.name for item in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_archives_repeat() -> None:
+    arrays: dict[str, np.ndarray] = {"a": np.arange(5), "b": np.zeros((2, 2), np.int8)}
+    assert npz_bytes(arrays) == npz_bytes(arrays)
