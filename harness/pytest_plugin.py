@@ -87,7 +87,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     limit = config.getoption("--limit")
     if limit is not None and limit < 1:
-        raise pytest.UsageError(f"--limit is {limit}; expected at least 1 sample")
+        raise pytest.UsageError(f"axonrig: --limit is {limit}; expected at least 1 sample")
     files = {name: _file(config, name) for name in ("--model", "--data", "--labels")}
     try:
         config.stash[_SELECTION] = select_board(
@@ -225,7 +225,7 @@ def _file(config: pytest.Config, option: str) -> Path | None:
         return None
     path: Path = config.invocation_params.dir / value
     if not path.is_file():
-        raise pytest.UsageError(f"{option} {value}: no such file")
+        raise pytest.UsageError(f"axonrig: {option} {value}: no such file")
     return path
 
 
