@@ -19,9 +19,9 @@ import numpy.typing as npt
 import yaml
 
 from compiler.errors import ModelFormatError
+from compiler.options import MODEL_NAME_PATTERN
 from compiler.plain_yaml import MAX_BYTES, TAG, compose
 
-MAX_NAME_LENGTH: Final = 64
 MAX_VECTOR_INDEX: Final = 10**9
 
 LabelsFormat = Literal["just_labels", "last_layer_vector", "edge_impulse_labels", "custom"]
@@ -108,7 +108,7 @@ _AXES: Final = {
     "transpose_kernel": "transpose_kernel",
 }
 _ALL_AXES: Final = frozenset({"disable_op_quantization", "transpose_kernel"})
-_C_IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_C_IDENTIFIER: Final = re.compile(MODEL_NAME_PATTERN)
 _HANDLER: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\.([A-Za-z_][A-Za-z0-9_]*)")
 _VECTORS: Final = re.compile(r"\s*(\d{1,12})\s*(?:-\s*(\d{1,12})\s*)?")
 _TRUTH: Final = {
@@ -299,7 +299,7 @@ def select_vectors(chosen: tuple[range, ...] | None, samples: int) -> npt.NDArra
 
 def is_c_identifier(name: str) -> bool:
     """Whether `name` can be part of file names and C symbols, as a model name must."""
-    return _C_IDENTIFIER.fullmatch(name) is not None and len(name) <= MAX_NAME_LENGTH
+    return _C_IDENTIFIER.fullmatch(name) is not None
 
 
 # --- sections and keys ---------------------------------------------------------------------------
@@ -572,7 +572,7 @@ def _model_name(keys: _Section) -> str:
         raise keys.fail(
             "model_name",
             f"'{name[:80]}' is no C identifier; use letters, digits and underscores, not starting "
-            f"with a digit, at most {MAX_NAME_LENGTH} characters, and no path",
+            "with a digit, at most 64 characters, and no path",
         )
     return name
 

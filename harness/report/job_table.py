@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 
-from harness.jobs import JobResult, Score, VariantResult
+from harness.jobs import JobResult, VariantResult
 
 UNKNOWN: Final = "-"
 _QUIET_LEVELS: Final = frozenset({"error", "critical"})
@@ -40,49 +39,72 @@ def print_job(result: JobResult, console: Console) -> None:
 
 
 def _variants(result: JobResult) -> Table:
-    title = f"{result.job.model_name}: {len(result.results)} variants"
+    count = len(result.results)
+    title = f"{result.job.model_name}: {count} variant{'s' if count > 1 else ''}"
     if result.samples:
         title += f", {result.samples} samples, source sim"
     table = Table(title=title, title_justify="left")
     table.add_column("variant", overflow="fold")
-    for name in ("flash", "RAM", "cycles", "TFLite", "Axon", "agreement", "max LSB", "loss"):
+    for name in _columns(result):
         table.add_column(name, justify="right")
     table.add_column("remark")
     for item in result.results:
-        table.add_row(*_row(item))
+        cells = _cells(item)
+        table.add_row(
+            item.variant.name,
+            *(cells.get(name, UNKNOWN) for name in _columns(result)),
+            _remark(item),
+        )
     if result.float_accuracy is not None:
         table.caption = f"float model: accuracy {_percent(result.float_accuracy)}"
     return table
 
 
-def _row(item: VariantResult) -> Iterable[str]:
-    if item.compiled is None:
-        return (item.variant.name, *[UNKNOWN] * 8, "refused")
-    footprint, trial = item.compiled.footprint, item.trial
-    sizes = (footprint.flash_bytes, footprint.ram_bytes, footprint.cycles)
-    cells = [item.variant.name, *(UNKNOWN if size is None else str(size) for size in sizes)]
-    if trial is None:
-        cells += [UNKNOWN] * 5
-    else:
+def _columns(result: JobResult) -> tuple[str, ...]:
+    """What is worth a column: sizes always, the rest when there is a test set that needs it."""
+    columns: tuple[str, ...] = ("flash", "RAM", "cycles")
+    if result.samples:
+        columns += ("TFLite", "Axon", "agreement", "max LSB", "loss")
+    if result.job.precision_threshold or result.job.precision_margin:
+        columns += ("inconclusive", "precision")
+    return columns
+
+
+def _cells(item: VariantResult) -> dict[str, str]:
+    """Cells by column, without those that are unknown."""
+    found: dict[str, str | None] = {}
+    if item.compiled is not None:
+        footprint = item.compiled.footprint
+        found |= {
+            "flash": _number(footprint.flash_bytes),
+            "RAM": _number(footprint.ram_bytes),
+            "cycles": _number(footprint.cycles),
+        }
+    if item.trial is not None:
+        trial = item.trial
         loss = trial.quantization_loss
-        cells += [
-            _accuracy(trial.tflite),
-            _accuracy(trial.axon),
-            _percent(trial.comparison.top1),
-            str(trial.comparison.max_lsb),
-            UNKNOWN if loss is None else f"{loss:.2f} %",
-        ]
-    return (*cells, f"same program as {item.same_as}" if item.same_as else "")
+        found |= {
+            "TFLite": _percent(trial.tflite.accuracy) if trial.tflite else None,
+            "Axon": _percent(trial.axon.accuracy) if trial.axon else None,
+            "agreement": _percent(trial.comparison.top1),
+            "max LSB": str(trial.comparison.max_lsb),
+            "loss": None if loss is None else f"{loss:.2f} %",
+        }
+        if trial.axon is not None:
+            found["inconclusive"] = str(trial.axon.inconclusive)
+            precision = trial.axon.precision
+            found["precision"] = None if precision is None else _percent(precision)
+    return {name: text for name, text in found.items() if text is not None}
 
 
-def _accuracy(score: Score | None) -> str:
-    if score is None:
-        return UNKNOWN
-    text = _percent(score.accuracy)
-    if score.inconclusive:
-        precision = UNKNOWN if score.precision is None else _percent(score.precision)
-        text += f" ({score.inconclusive} inconclusive, precision {precision})"
-    return text
+def _remark(item: VariantResult) -> str:
+    if item.compiled is None:
+        return "refused"
+    return f"same program as {item.same_as}" if item.same_as else ""
+
+
+def _number(value: int | None) -> str | None:
+    return None if value is None else str(value)
 
 
 def _histogram(tried: list[VariantResult]) -> Table:
