@@ -5,7 +5,6 @@ These names are the whole of what other packages may use.
 
 from compiler.constraints import Violation
 from compiler.decode import decode
-from compiler.dims import from_device, to_device
 from compiler.encode import encode
 from compiler.errors import (
     CompilerError,
@@ -80,7 +79,6 @@ __all__ = [
     "differences",
     "dump",
     "encode",
-    "from_device",
     "interpret",
     "is_c_identifier",
     "job_variants",
@@ -91,7 +89,6 @@ __all__ = [
     "scan_model",
     "select_vectors",
     "swapped_layers",
-    "to_device",
     "translate",
     "verify",
 ]

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-
 from compiler.errors import UnsupportedError
 from compiler.ir import Axis, Dims
 
@@ -46,14 +41,3 @@ def axis_of(axis: int, rank: int) -> Axis | None:
         rank, (Axis.HEIGHT, Axis.WIDTH, Axis.CHANNEL)
     )
     return names[axis] if 0 <= axis < len(names) else None
-
-
-def to_device(array: npt.NDArray[Any], dims: Dims) -> npt.NDArray[Any]:
-    """[N, ...] channels last -> [N, C, H, W], whatever the trailing shape, by flat order."""
-    shaped = array.reshape(-1, dims.height, dims.width, dims.channels)
-    return np.ascontiguousarray(shaped.transpose(0, 3, 1, 2))
-
-
-def from_device(array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """[N, C, H, W] -> [N, *shape] channels last, by flat order."""
-    return np.ascontiguousarray(array.transpose(0, 2, 3, 1)).reshape(array.shape[0], *shape)
