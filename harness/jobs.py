@@ -15,7 +15,7 @@ from compiler import (
     AxonProgram,
     CompileJob,
     CompileOptions,
-    CompilerError,
+    ModelFormatError,
     Op,
     Options,
     UnsupportedError,
@@ -188,12 +188,14 @@ def _float_accuracy(float_model: Path, test_set: JobSamples) -> float:
 def _compile_all(setting: _Setting) -> list[VariantResult]:
     results: list[VariantResult] = []
     programs: dict[bytes, str] = {}
-    first: CompilerError | None = None
+    first: UnsupportedError | None = None
     for variant in job_variants(setting.job):
         try:
             compiled = compile_variant(setting.job, variant, setting.source, setting.test_set)
+        except ModelFormatError as error:
+            raise ModelFormatError(f"{setting.source.file}: {error}") from error
         except UnsupportedError as error:
-            first = first or error
+            first = first or UnsupportedError(f"{setting.job.model_name}: {error}")
             results.append(VariantResult(variant, None, refusal=str(error)))
             continue
         # The name is part of the binary; two variants are the same when all else is equal.

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from compiler import CompilerError, ModelFormatError
+from compiler import CompilerError, InputError, ModelFormatError
 from harness.errors import ExitCode, HarnessError
 
 COMMANDS: Final[dict[str, str]] = {
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     module = importlib.import_module(f"harness.cli.{arguments.command}_command")
     try:
         status: int = module.execute(arguments)
-    except ModelFormatError as error:
+    except (ModelFormatError, InputError) as error:
         return _fail(error, ExitCode.INPUT)
     except CompilerError as error:
         return _fail(error, ExitCode.NO)

@@ -299,6 +299,21 @@ def test_a_job_file_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFi
     assert "none.yaml cannot be read" in only_error(capsys)
 
 
+def test_a_model_that_is_refused_is_named(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workspace / "net.tflite").write_bytes(DEFAULT_MODEL.read_bytes()[:3000])
+    assert main(["compile", str(job_file(workspace))]) == 3
+    assert "net.tflite" in only_error(capsys)
+    if not GOLDEN.is_dir():
+        pytest.skip("no recorded models beside the project")
+    (workspace / "net.tflite").write_bytes((GOLDEN / "neg_filter17.tflite").read_bytes())
+    for extra in ("", "transpose_kernel: [False, True]"):
+        assert main(["compile", str(job_file(workspace, extra))]) == 1
+        assert "Digits: operator 0 (CONV_2D)" in only_error(capsys)
+    assert not (workspace / "output").exists()
+
+
 # --- test sets -----------------------------------------------------------------------------------
 
 

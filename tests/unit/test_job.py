@@ -12,6 +12,7 @@ import pytest
 from compiler import ModelFormatError, job_variants, read_jobs, select_vectors
 from compiler.job import IGNORED_KEYS, USED_KEYS, CompileJob, parse_jobs
 from compiler.plain_yaml import MAX_BYTES, load
+from harness.errors import ExitCode
 
 JOBS = Path(__file__).parents[1] / "fixtures" / "jobs"
 MINIMAL = "m:\n  model_name: net\n  tflite_model: net.tflite\n"
@@ -108,6 +109,17 @@ def test_all_keys_file_is_read_key_by_key() -> None:
     assert job.get_quantized_data
     assert job.notes == ()
     assert len(job_variants(job)) == 8
+
+
+def test_the_manual_lists_every_key() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "job-files.md").read_text()
+    missing = [key for key in USED_KEYS | set(IGNORED_KEYS) if f"`{key}`" not in manual]
+    assert missing == []
+
+
+def test_the_manual_lists_every_exit_code() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "exit-codes.md").read_text()
+    assert all(f"| {int(code)} | {code.name} |" in manual for code in ExitCode)
 
 
 def test_a_blank_template_is_recognised_and_a_filled_one_compiles() -> None:
