@@ -6,7 +6,7 @@ device in the layout of the TFLite model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -18,11 +18,10 @@ from harness.artefacts import sha256
 from harness.errors import ConfigError, DeviceFault
 from harness.layout import from_program, to_program
 from harness.pairing import OutputPair
+from harness.progress import Progress
 
 Array = npt.NDArray[Any]
 CycleArray = npt.NDArray[np.int64]
-Progress = Callable[[int, int], None]
-"""Called with samples done and samples in all."""
 
 _SAMPLES_AT_ONCE: Final = 32
 

@@ -21,7 +21,7 @@ import os
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -36,10 +36,9 @@ import numpy.typing as npt
 from harness.artefacts import npz_bytes, sha256, write_bytes
 from harness.cache import cache_dir
 from harness.errors import ConfigError, ToolchainError
+from harness.progress import Progress
 
 Array = npt.NDArray[Any]
-Progress = Callable[[int, int], None]
-"""Called with samples done and samples in all."""
 
 RUNTIME: Final = "ai-edge-litert"
 _CHUNK: Final = 32

@@ -103,9 +103,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Board, source and model; and the fallback, if there is one."""
     selection, model = config.stash[_SELECTION], config.stash[_MODEL]
-    return [
-        f"axonrig: {_board_words(selection)}, model {model.path.name} (sha256 {model.sha256[:12]})"
-    ]
+    words = f"{_board_words(selection)}, model {model.path.name} (sha256 {model.sha256[:12]})"
+    return [f"axonrig: {line}" for line in (words, selection.fallback) if line]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -136,7 +135,7 @@ def pytest_terminal_summary(
     selection = config.stash[_SELECTION]
     if selection.fallback:
         terminalreporter.section("axonrig")
-        terminalreporter.line(_board_words(selection))
+        terminalreporter.line(f"{_board_words(selection)}: {selection.fallback}")
 
 
 @pytest.fixture(scope="session")
@@ -230,8 +229,7 @@ def _file(config: pytest.Config, option: str) -> Path | None:
 
 
 def _board_words(selection: Selection) -> str:
-    words = f"board {selection.name} (source: {selection.source})"
-    return f"{words}; {selection.fallback}" if selection.fallback else words
+    return f"board {selection.name} (source: {selection.source})"
 
 
 def _properties(config: pytest.Config) -> list[tuple[str, object]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,6 @@ from harness.golden import (
     Golden,
     Graph,
     KernelSet,
-    Progress,
     TensorInfo,
     describe,
     golden_outputs,
@@ -38,15 +37,13 @@ from harness.layout import to_program
 from harness.model_file import DEFAULT_DATA, DEFAULT_MODEL, ModelFile, read_model
 from harness.pairing import OutputPair, device_side, pair_layers, pair_outputs, steps_of
 from harness.program import load_program
+from harness.progress import Observer, Progress
 from harness.report.facts import LayerComparison, RunFacts
 from harness.report.json_report import SCHEMA, build_report
 from harness.selection import Selection, open_device, select_board
 
 RANDOM_SAMPLES: Final = 100
 """Samples made up for a model that comes without data."""
-
-Observer = Callable[[str, int, int], None]
-"""Called with the stage ("golden", "device"), samples done and samples in all."""
 
 
 @dataclass(frozen=True, slots=True)

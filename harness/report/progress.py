@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -15,8 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-Observer = Callable[[str, int, int], None]
-"""Called with the stage, samples done and samples in all."""
+from harness.progress import Observer
 
 
 @contextmanager
