@@ -99,6 +99,10 @@ class Case:
         return self.model.tensors[self.op.outputs[0]]
 
     def seen(self, dims: Dims) -> Dims:
+        """An extent, transposed when the variant is; a vector stays a row."""
+        return dims if dims.height * dims.channels == 1 else self.turned(dims)
+
+    def turned(self, dims: Dims) -> Dims:
         """An extent, transposed when the variant is."""
         if self.options.transpose:
             return replace(dims, height=dims.width, width=dims.height)
@@ -292,7 +296,7 @@ def _channel_counts(case: Case, outputs: int) -> Finding | None:
 def filter_size(case: Case) -> Finding | None:
     """Filters are at most 16 high and 16 wide (32 wide when 1 high), dilation included."""
     height, width = window_extent(case.model, case.op)
-    seen = case.seen(Dims(height, width, 1))
+    seen = case.turned(Dims(height, width, 1))
     widest = MAX_FILTER_WIDTH_1D if seen.height == 1 else MAX_FILTER
     if seen.height > MAX_FILTER or seen.width > widest:
         advice = "use a smaller filter or several in a row"

@@ -43,6 +43,11 @@ def transpose(program: AxonProgram) -> AxonProgram:
                 f"layer {index} (reshape) orders data by rows, which transposing changes; "
                 "compile without it"
             )
+        if swapped[index] and _mixes(layer, swapped):
+            raise UnsupportedError(
+                f"layer {index} ({layer.op.name.lower()}) joins a map with a vector, only one of "
+                "which is transposed; compile without transposing"
+            )
         if swapped[index] and _sees_other_shape(layer, program):
             raise UnsupportedError(
                 f"layer {index} ({layer.op.name.lower()}) reads a map under another shape, whose "
@@ -71,7 +76,16 @@ def _is_swapped(layer: Layer, swapped: dict[int, bool]) -> bool:
     row_softmax = layer.op is Op.SOFTMAX and (extent.height, extent.channels) == (1, 1)
     if layer.op is Op.FULLY_CONNECTED or row_softmax:
         return False
-    return all(swapped.get(operand.producer, True) for operand in layer.inputs)
+    return any(swapped.get(operand.producer, True) for operand in layer.inputs)
+
+
+def _mixes(layer: Layer, swapped: dict[int, bool]) -> bool:
+    """Whether an operand that stays is not the same either way."""
+    return any(
+        not swapped.get(operand.producer, True)
+        and (operand.dims.height, operand.dims.width) != (1, 1)
+        for operand in layer.inputs
+    )
 
 
 def _sees_other_shape(layer: Layer, program: AxonProgram) -> bool:

@@ -17,13 +17,27 @@ def fuse_activations(model: Model) -> Model:
     elsewhere give the activation a layer of its own."""
     for op in model.operators:
         if op.code in ("RELU", "RELU6"):
-            model = _fuse(model, op, _TAKES_RELU, fused_activation_function=op.code)
+            takers = _TAKES_RELU if _saturates_first(model, op) else ()
+            model = _fuse(model, op, takers, fused_activation_function=op.code)
         elif op.code == "LEAKY_RELU":
             slope = {"leaky_alpha": op.attributes["alpha"]}
             model = _fuse(model, op, CONVOLUTIONS, **slope)
         elif op.code == "MAX_POOL_2D" and op.attributes["fused_activation_function"] != "NONE":
             model = _detach_from_max_pool(model, op)
     return model
+
+
+def _saturates_first(model: Model, op: Operator) -> bool:
+    """Whether the result reaches its largest code before the tensor in between reaches its own.
+
+    Otherwise the fused layer would give values that TFLite cuts off in between.
+    """
+    before, after = (model.tensors[i].quant for i in (op.inputs[0], op.outputs[0]))
+    if before is None or after is None:
+        return False
+    step = float(after.scale)
+    top_before = float(before.scale) * (127 - before.zero_point)
+    return step * (127 - after.zero_point) <= top_before + step
 
 
 def _fuse(model: Model, op: Operator, takers: tuple[str, ...], **activation: object) -> Model:
