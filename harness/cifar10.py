@@ -126,8 +126,9 @@ _PLAIN: Final = (
     "PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD"
 )
 _OPERATIONS: Final = frozenset(_PLAIN.split())
-_MAX_TUPLES: Final = 1000
-"""Deeply nested tuples exhaust the C stack when hashed; a real batch has a handful."""
+_MAX_TUPLES: Final = 20_000
+"""Nested by the hundred thousand, tuples exhaust the C stack when hashed; a batch that Python 3
+wrote in an old protocol has one for each file name."""
 
 
 class _PickledType:

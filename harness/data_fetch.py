@@ -132,8 +132,10 @@ def obtain_model(entry: ModelEntry, given: Path | None, say: Say) -> bytes:
 
 
 def write_workspace(folder: Path, manifest: Manifest, model: bytes, archive: Path) -> Written:
-    """Lay `folder` out for the image-classification job files: model, data/, and two job files."""
-    make_folder(folder)
+    """Lay `folder` out for the image-classification job files: model, data/, and two job files.
+
+    Raises ConfigError as `write_ic01` does; then nothing was made.
+    """
     written = write_ic01(archive, folder / "data")
     _write(folder / manifest.models["ic01"].file, model)
     for name in WORKSPACE_JOBS:

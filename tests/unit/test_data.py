@@ -21,6 +21,7 @@ from compiler import job_variants, read_jobs
 from harness import cifar10, download, manifest
 from harness.cli import main
 from harness.errors import ConfigError, DownloadError
+from harness.model_file import DEFAULT_MODEL
 
 PICKLED = "cifar-10-batches-py/test_batch"
 BINARY = "cifar-10-batches-bin/test_batch.bin"
@@ -162,7 +163,8 @@ def test_a_pickle_that_runs_a_command_is_refused(protocol: int, tmp_path: Path) 
         b"\x80\x02U\x01xQ.",  # a persistent id
         b"\x80\x02r\xff\xff\xff\x7f.",  # a memo index of two thousand million
         b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f",  # bytes that are not there
-        b"\x80\x02}" + b"\x85" * 5000 + b"K\x01s.",  # deeply nested tuples as a key
+        b"\x80\x02}" + b"\x85" * 50_000 + b"K\x01s.",  # deeply nested tuples as a key
+        b"\x80\x02})" + b"\x85" * 19_999 + b"K\x01s.",  # as many as are let through
         b"\x80\x02" + b"(" * 10_000 + b".",
         b"\x80\x02]q\x00h\x00a.",  # a list that contains itself
     ],
@@ -529,6 +531,21 @@ def test_the_workspace_model_is_downloaded_and_verified(tmp_path: Path) -> None:
         words += ["--sha256", sha(archive.read_bytes()), "--workspace", str(tmp_path / "w")]
         assert main(words) == 0
     assert (tmp_path / "w" / "net.tflite").read_bytes() == content
+
+
+def test_a_workspace_is_not_begun_when_the_archive_is_not_sound(tmp_path: Path) -> None:
+    data = tar_of({PICKLED: b"no pickle"})
+    file = store(tmp_path / "a.tar.gz", data)
+    words = ["data", "ic01", "--from", str(file), "--sha256", sha(data)]
+    words += ["--workspace", str(tmp_path / "w"), "--model", str(DEFAULT_MODEL)]
+    assert main(words) == 3
+    assert not (tmp_path / "w").exists()
+
+
+def test_many_file_names_in_an_old_protocol(tmp_path: Path) -> None:
+    batch = pickled_batch(2, filenames=[b"%05d.png" % index for index in range(10_000)])
+    images, _ = cifar10.read_test_set(store(tmp_path / "a.tar", tar_of({PICKLED: batch}, "w")))
+    assert len(images) == SAMPLES
 
 
 def test_a_model_that_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
