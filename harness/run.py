@@ -9,18 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import numpy as np
-
-from compiler import AxonProgram, CompileOptions, dump, encode, interpret
+from compiler import AxonProgram, CompileOptions, interpret
 from harness.artefacts import (
     json_bytes,
     npz_bytes,
     open_folder,
-    sha256,
-    write_bytes,
     write_manifest,
 )
 from harness.compare import Comparison, Side, compare, layer_difference
+from harness.compiled import Compiled, Source, gather, write_compiled, write_files
 from harness.dataset import Dataset, InputSpec, load_dataset, random_dataset
 from harness.device import Inference, ModelDevice
 from harness.errors import ConfigError
@@ -44,6 +41,9 @@ from harness.selection import Selection, open_device, select_board
 
 RANDOM_SAMPLES: Final = 100
 """Samples made up for a model that comes without data."""
+
+_RESERVED: Final = frozenset({"report", "manifest"})
+"""Names of our own JSON files in a result folder; a model of that name gets another stem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,20 @@ class Prepared:
 
     selection: Selection
     model: ModelFile
-    program: AxonProgram
+    compiled: Compiled
     graph: Graph
     dataset: Dataset
     pairs: tuple[OutputPair, ...]
-    transposed: bool
-    variant: str
+
+    @property
+    def program(self) -> AxonProgram:
+        """The compiled program."""
+        return self.compiled.program
+
+    @property
+    def transposed(self) -> bool:
+        """Whether the program has height and width swapped."""
+        return self.compiled.options.transpose
 
     @property
     def targets(self) -> tuple[TensorInfo, ...]:
@@ -122,9 +130,7 @@ def run(request: RunRequest, observe: Observer | None = None) -> RunResult:
         selection=prepared.selection,
         device=info,
         model=prepared.model,
-        program=prepared.program,
-        program_sha256=sha256(encode(prepared.program)),
-        variant=prepared.variant,
+        compiled=prepared.compiled,
         dataset=prepared.dataset,
         goldens=goldens,
         inference=inference,
@@ -162,12 +168,15 @@ def prepare(request: RunRequest) -> Prepared:
     return Prepared(
         selection=selection,
         model=model,
-        program=program,
+        compiled=gather(
+            f"{model.name}_model" if model.name in _RESERVED else model.name,
+            program,
+            options,
+            Source(model.path.name, model.data),
+        ),
         graph=graph,
         dataset=_dataset(request, model, graph),
         pairs=pair_outputs(program, targets, transposed=request.transpose),
-        transposed=request.transpose,
-        variant=_variant(request),
     )
 
 
@@ -250,13 +259,6 @@ def _require_int8(tensors: tuple[TensorInfo, ...], model: ModelFile) -> None:
             )
 
 
-def _variant(request: RunRequest) -> str:
-    words: list[str] = [request.output]
-    words += ["transposed"] if request.transpose else []
-    words += ["no softmax"] if request.skip_softmax else []
-    return ", ".join(words)
-
-
 def _stage(observe: Observer | None, stage: str) -> Progress | None:
     if observe is None:
         return None
@@ -284,15 +286,13 @@ def _write_artefacts(folder: Path, facts: RunFacts, report: dict[str, Any]) -> N
         f"output_{k}": array for k, array in enumerate(facts.inference.outputs)
     }
     if facts.inference.cycles is not None:
-        outputs["cycles"] = np.asarray(facts.inference.cycles)
+        outputs["cycles"] = facts.inference.cycles
     files = {
-        f"{facts.program.name}.bin": encode(facts.program),
-        f"{facts.program.name}.txt": dump(facts.program).encode(),
         "inputs.npz": npz_bytes(inputs),
         "golden.npz": npz_bytes(golden),
         "outputs.npz": npz_bytes(outputs),
         "report.json": json_bytes(report),
     }
-    for name, data in files.items():
-        write_bytes(folder / name, data)
-    write_manifest(folder, files, {"schema": SCHEMA, "kind": "run"})
+    written = [*write_compiled(folder, facts.compiled), *write_files(folder, files)]
+    names = [path.name for path in written]
+    write_manifest(folder, names, {"schema": SCHEMA, "kind": "run"})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from compiler import AxonProgram
 from harness.compare import Comparison, LayerDifference
+from harness.compiled import Compiled
 from harness.dataset import Dataset
 from harness.device import DeviceInfo, Inference
 from harness.golden import Golden
@@ -33,9 +33,7 @@ class RunFacts:
     selection: Selection
     device: DeviceInfo
     model: ModelFile
-    program: AxonProgram
-    program_sha256: str
-    variant: str
+    compiled: Compiled
     dataset: Dataset
     goldens: tuple[Golden, ...]
     inference: Inference

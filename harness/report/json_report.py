@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from compiler import CompileOptions
 from harness.artefacts import sha256
 from harness.compare import Comparison, LayerDifference, first_difference
 from harness.device import Inference
@@ -89,7 +90,7 @@ def _latency(inference: Inference, clock_hz: int | None) -> dict[str, Any]:
 
 
 def _model(facts: RunFacts) -> dict[str, Any]:
-    program, golden = facts.program, facts.goldens[0]
+    program, golden = facts.compiled.program, facts.goldens[0]
     return {
         "name": program.name,
         "file": facts.model.path.name,
@@ -99,11 +100,18 @@ def _model(facts: RunFacts) -> dict[str, Any]:
         "outputs": [list(tensor.shape) for tensor in golden.tensors],
         "labels": list(program.labels),
         "program": {
-            "sha256": facts.program_sha256,
-            "variant": facts.variant,
+            "sha256": sha256(facts.compiled.binary),
+            "variant": _variant(facts.compiled.options),
             "layers": len(program.layers),
         },
     }
+
+
+def _variant(options: CompileOptions) -> str:
+    words: list[str] = [options.output]
+    words += ["transposed"] if options.transpose else []
+    words += ["no softmax"] if options.skip_softmax else []
+    return ", ".join(words)
 
 
 def _data(facts: RunFacts) -> dict[str, Any]:

@@ -74,6 +74,7 @@ def test_every_artefact_is_in_the_manifest(tmp_path: Path) -> None:
         assert facts == {"bytes": len(data), "sha256": sha256(data)}
     program = (out / "digits_resnet8.bin").read_bytes()
     assert decode(program).name == "digits_resnet8"
+    assert json.loads((out / "digits_resnet8.json").read_text())["kind"] == "compiled-program"
     assert report(out)["model"]["program"]["sha256"] == sha256(program)
     with np.load(out / "inputs.npz") as inputs, np.load(out / "outputs.npz") as outputs:
         assert inputs["x"].shape == (5, 32, 32, 3)
@@ -81,6 +82,18 @@ def test_every_artefact_is_in_the_manifest(tmp_path: Path) -> None:
         assert outputs["output_0"].shape == (5, 10)
     with np.load(out / "golden.npz") as golden:
         assert set(golden.files) == {"reference_output_0", "optimised_output_0"}
+
+
+@pytest.mark.parametrize("name", ["report", "manifest"])
+def test_a_model_may_be_called_like_our_files(name: str, tmp_path: Path) -> None:
+    model, out = tmp_path / f"{name}.tflite", tmp_path / "out"
+    model.write_bytes(DEFAULT_MODEL.read_bytes())
+    assert main(["run", "--model", str(model), "--limit", "1", "--out", str(out)]) == 0
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert f"{name}_model.json" in manifest["files"]
+    for file, facts in manifest["files"].items():
+        assert facts["sha256"] == sha256((out / file).read_bytes())
+    assert report(out)["data"]["origin"] == "embedded"
 
 
 def test_same_inputs_same_report_but_for_the_run_section(tmp_path: Path) -> None:
