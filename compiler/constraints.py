@@ -691,6 +691,9 @@ def _whole_model(model: Model) -> Iterator[Violation]:
     if len(model.outputs) > MAX_OUTPUTS:
         found = f"{len(model.outputs)} outputs"
         yield broken("A model has at most 20 outputs.", found, "20", "join outputs")
+    if any(model.producer(output) is None for output in model.outputs):
+        found = "an output that is an input or a constant"
+        yield broken("A model's outputs are computed.", found, "computed outputs", "drop it")
     if not model.operators:
         yield broken("A model computes something.", "no operators", "at least 1", "convert again")
     source = model.tensors[model.inputs[0]]

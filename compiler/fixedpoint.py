@@ -6,12 +6,13 @@ so float32 is used exactly where it uses float32 (docs/axon-binary.md, "Requanti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from compiler.errors import UnsupportedError
 from compiler.ir import IntArray
 
 LOWEST_SHIFT: Final = 8
@@ -158,5 +159,19 @@ def output_radix(scale: float, zero_point: int, shift: int) -> int:
     return radix
 
 
+def int32_array(values: Iterable[int | float]) -> IntArray:
+    """Whole numbers as int32.
+
+    Raises UnsupportedError when one does not fit: the scales are out of any useful range.
+    """
+    array = np.array([int(value) for value in values], dtype=object)
+    if array.size and max(abs(int(value)) for value in array) >= 1 << 31:
+        raise UnsupportedError(
+            f"the scales of a layer lead to the integer {max(array, key=abs)}, which does not fit "
+            "32 bits; calibrate the model again"
+        )
+    return array.astype(np.int32)
+
+
 def _requant(multipliers: Sequence[int], shifts: Sequence[int]) -> Requant:
-    return Requant(np.array(multipliers, np.int32), np.array(shifts, np.int8))
+    return Requant(int32_array(multipliers), np.array(shifts, np.int8))

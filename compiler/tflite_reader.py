@@ -253,13 +253,15 @@ def _operator(
     bounded(record.InputsLength(), "operands")
     bounded(record.OutputsLength(), "results")
     code = codes[number]
-    return Operator(
+    op = Operator(
         index=index,
         code=code,
         inputs=_indices(record.InputsAsNumpy(), tensors, f"operator {index} operand", absent=True),
         outputs=_indices(record.OutputsAsNumpy(), tensors, f"operator {index} result"),
         attributes=MappingProxyType(_attributes(record, code)),
     )
+    _check_operands(op)
+    return op
 
 
 def _indices(raw: Any, tensors: int, what: str, absent: bool = False) -> tuple[int, ...]:
@@ -285,6 +287,55 @@ def _attributes(record: Any, code: str) -> dict[str, Any]:
     else:
         options.Init(raw.Bytes, raw.Pos)
     return {_snake(name): _plain(name, getattr(options, name)()) for name in names}
+
+
+_OPERANDS: Final[dict[str, int]] = {
+    "ADD": 2,
+    "ASSIGN_VARIABLE": 2,
+    "AVERAGE_POOL_2D": 1,
+    "BATCH_TO_SPACE_ND": 3,
+    "CONCATENATION": 1,
+    "CONV_2D": 2,
+    "DEPTHWISE_CONV_2D": 2,
+    "DEQUANTIZE": 1,
+    "EXPAND_DIMS": 2,
+    "FULLY_CONNECTED": 2,
+    "LEAKY_RELU": 1,
+    "LOGISTIC": 1,
+    "MAX_POOL_2D": 1,
+    "MEAN": 2,
+    "MUL": 2,
+    "PACK": 1,
+    "PAD": 2,
+    "QUANTIZE": 1,
+    "READ_VARIABLE": 1,
+    "RELU": 1,
+    "RELU6": 1,
+    "RESHAPE": 1,
+    "RESIZE_NEAREST_NEIGHBOR": 2,
+    "SLICE": 3,
+    "SOFTMAX": 1,
+    "SPACE_TO_BATCH_ND": 3,
+    "SPLIT": 2,
+    "SPLIT_V": 3,
+    "SQUEEZE": 1,
+    "STRIDED_SLICE": 4,
+    "TANH": 1,
+    "TRANSPOSE": 2,
+    "UNPACK": 1,
+}
+_NO_RESULT: Final = ("ASSIGN_VARIABLE", "CALL_ONCE")
+_SEVERAL_RESULTS: Final = ("SPLIT", "SPLIT_V", "UNPACK")
+
+
+def _check_operands(op: Operator) -> None:
+    """An operator that we know has the operands and results that TFLite gives it."""
+    needed = _OPERANDS.get(op.code, 0)
+    if len(op.inputs) < needed or any(i < 0 for i in op.inputs[:needed]):
+        raise ModelFormatError(f"{op} lacks operands: it needs {needed}, found {list(op.inputs)}")
+    results = len(op.outputs)
+    if op.code in _OPERANDS and op.code not in (*_NO_RESULT, *_SEVERAL_RESULTS) and results != 1:
+        raise ModelFormatError(f"{op} has {results} results, expected 1")
 
 
 _EMPTY_TABLE: Final = struct.pack("<HHi", 4, 4, 4)

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from compiler.dims import dims_of
-from compiler.fixedpoint import Requant, per_channel
+from compiler.fixedpoint import Requant, int32_array, per_channel
 from compiler.ir import EXTERNAL_INPUT, Dims, IntArray, Layer, Op
 from compiler.lowering.site import Site, Stage, activation_of, build, finish, input_gain, stage_of
 from compiler.passes.padding import window_pads
@@ -113,7 +113,7 @@ def folded_bias(site: Site, weights: IntArray) -> IntArray:
     bias = site.constant(2) if site.has_operand(2) else np.zeros(outputs, np.int64)
     sums = weights.reshape(outputs, -1).astype(np.int64).sum(axis=1)
     folded = np.asarray(bias, np.int64).ravel() - site.quant(0).zero_point * sums
-    return np.asarray(folded, np.int32)
+    return int32_array(folded.tolist())
 
 
 def channel_requant(site: Site, stage: Stage) -> Requant:
@@ -132,6 +132,6 @@ def channel_requant(site: Site, stage: Stage) -> Requant:
     alpha = site.op.attributes.get("leaky_alpha")
     if alpha is None:
         return finish(site, requant, stage)
-    negative = np.trunc(float(alpha) * requant.multipliers).astype(np.int32)
+    negative = int32_array(np.trunc(float(alpha) * requant.multipliers))
     pairs = np.stack([negative, requant.multipliers], axis=1).ravel()
     return finish(site, Requant(pairs, requant.shifts), stage, per_multiplier=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from compiler.dims import dims_of
-from compiler.fixedpoint import Requant, best_shift_drifting, round_scaled, single
+from compiler.fixedpoint import Requant, best_shift_drifting, int32_array, round_scaled, single
 from compiler.ir import Dims, IntArray, Layer, LayerInput, Op
 from compiler.lowering.site import Site, Stage, activation_of, build, finish, stage_of
 
@@ -89,8 +89,8 @@ def _add_requant(site: Site, stage: Stage, positions: tuple[int, ...]) -> tuple[
         strict=True,
     )
     shift = min(shifts)
-    multipliers = np.array([round_scaled(scale, shift) for scale in grown], np.int32)
+    multipliers = int32_array(round_scaled(scale, shift) for scale in grown)
     offset = sum(float(quant.scale) * quant.zero_point for quant in quants)
     bias = np.trunc(-offset / float(stage.scale) * float(1 << shift))
     requant = Requant(multipliers, np.array([shift], np.int8))
-    return finish(site, requant, stage), np.array([bias], np.int32)
+    return finish(site, requant, stage), int32_array([bias])

@@ -6,7 +6,7 @@ import numpy as np
 
 from compiler.dims import axis_of, dims_of
 from compiler.fixedpoint import Requant as Requantization
-from compiler.fixedpoint import best_shift_drifting, round_scaled
+from compiler.fixedpoint import best_shift_drifting, int32_array, round_scaled
 from compiler.ir import Axis, Dims, Layer, Op
 from compiler.lowering.site import Site, Stage, activation_of, build, finish, stage_of
 from compiler.passes.padding import window_pads
@@ -58,7 +58,7 @@ def _average(site: Site, op: Op, window: Dims, stride_x: int, stride_y: int) -> 
         stride_y=stride_y,
         input_zero_point=source.zero_point,
         activation=activation_of(site, stage),
-        bias=np.array([-source.zero_point * area], np.int32),
+        bias=int32_array([-source.zero_point * area]),
         multipliers=requant.multipliers,
         shifts=requant.shifts,
     )
@@ -73,7 +73,7 @@ def _average_requant(site: Site, stage: Stage, area: int) -> Requantization:
         scale, high=stage.high, bits=25 if alike else 31, zero_point=stage.zero_point
     )
     multiplier = round_scaled(grown, shift)
-    requant = Requantization(np.array([multiplier], np.int32), np.array([shift], np.int8))
+    requant = Requantization(int32_array([multiplier]), np.array([shift], np.int8))
     return finish(site, requant, stage)
 
 

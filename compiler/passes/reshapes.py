@@ -45,8 +45,9 @@ def join_reshapes(model: Model) -> Model:
             moved = replace(op, inputs=(before.inputs[0], *op.inputs[1:]))
             model = model.replaced(op, moved)
     for op in reversed(model.operators):
-        unread = not model.consumers(op.outputs[0]) and not model.is_output(op.outputs[0])
-        if op.code in _CODES and unread:
+        if op.code not in _CODES or len(op.outputs) != 1:
+            continue
+        if not model.consumers(op.outputs[0]) and not model.is_output(op.outputs[0]):
             model = model.without(op)
     return model
 

@@ -16,7 +16,7 @@ from tests.support.operator_models import MODELS, build_model
 SAMPLES = 8
 # TFLite rounds twice per requantization, the NPU once; a second operator amplifies that.
 SINGLE_OPERATOR_LSB = 1
-CHAINED_LSB = 4
+CHAINED_LSB = 6
 # TFLite feeds softmax, sigmoid and tanh from int8, the NPU from 12 fraction bits.
 FIXED_POINT_LSB = 16
 FED_FROM_FIXED_POINT = {

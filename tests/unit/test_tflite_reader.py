@@ -1,0 +1,70 @@
+"""Damaged and hostile model files: one sentence, never a traceback, a hang or a memory blow-up."""
+
+from __future__ import annotations
+
+import resource
+import time
+
+import numpy as np
+import pytest
+
+from compiler import CompileOptions, CompilerError, ModelFormatError, compile_model, scan_model
+from tests.support.operator_models import build_model
+
+MUTATIONS_PER_MODEL = 800
+MODELS = ("squeeze_and_excite", "split_unequal", "variable")
+SECONDS_PER_MUTATION = 2.0
+MEGABYTES = 512
+
+
+def _mutated(data: bytes, random: np.random.Generator) -> bytes:
+    """Flip, overwrite, cut, repeat or blow up a length."""
+    raw = bytearray(data)
+    kind = random.integers(5)
+    if kind == 0:
+        return bytes(raw[: random.integers(len(raw))])
+    for _ in range(random.integers(1, 9)):
+        place = int(random.integers(len(raw) - 4))
+        if kind == 1:
+            raw[place] ^= 1 << int(random.integers(8))
+        elif kind == 2:
+            raw[place] = int(random.integers(256))
+        elif kind == 3:
+            raw[place : place + 4] = random.bytes(4)
+        else:
+            raw[place : place + 4] = b"\xff\xff\xff\x7f"
+    return bytes(raw)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_mutations_are_refused_or_compiled(name: str) -> None:
+    data = build_model(name)
+    random = np.random.default_rng(20261122)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    outcomes = {"compiled": 0, "refused": 0}
+    for _ in range(MUTATIONS_PER_MODEL):
+        mutated = _mutated(data, random)
+        started = time.process_time()
+        try:
+            scan_model(mutated)
+            compile_model(mutated, CompileOptions("m"))
+            outcomes["compiled"] += 1
+        except CompilerError as error:
+            outcomes["refused"] += bool(str(error))
+        assert time.process_time() - started < SECONDS_PER_MUTATION
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < MEGABYTES * 1024, f"{grown // 1024} MB more"
+    assert outcomes["refused"] > MUTATIONS_PER_MODEL // 4
+    assert sum(outcomes.values()) == MUTATIONS_PER_MODEL
+
+
+@pytest.mark.parametrize("data", [b"", b"TFL3", bytes(4096), b"\0\0\0\0TFL3" + bytes(200)])
+def test_not_a_model(data: bytes) -> None:
+    with pytest.raises(ModelFormatError):
+        compile_model(data, CompileOptions("m"))
+
+
+@pytest.mark.parametrize("name", ["", "9lives", "a-b", "../up", "a/b", "a b", "x" * 65, "é"])
+def test_names_that_are_no_identifiers(name: str) -> None:
+    with pytest.raises(ModelFormatError, match="no C identifier"):
+        compile_model(build_model("conv"), CompileOptions(name))
