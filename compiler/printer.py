@@ -4,6 +4,8 @@
     %index = operation(operands) settings -> CxHxW:type
         constant [shape] type min..max sha256 (first 12 digits)
 
+Extents are channels x height x width, strides and dilations vertical x horizontal, pads left,
+right, top, bottom, and zp the zero points of input and output. A split reads `%0[channel+2]`.
 Settings that have their neutral value are left out. Equal text means equal programs, up to the
 first twelve hexadecimal digits of each constant's hash.
 """

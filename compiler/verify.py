@@ -234,8 +234,8 @@ def _rescaling(at: _Checked, multipliers: set[int], shifts: set[int]) -> None:
         if array.dtype not in (np.int8, np.int32, np.int64):
             raise at.error(f"type of {name}s is {array.dtype}, expected int8, int32 or int64")
         low, high = (0, MAX_SHIFT) if name == "shift" else (-(1 << 31), (1 << 31) - 1)
-        at.within(f"lowest {name}", int(array.min()), low, high)
-        at.within(f"highest {name}", int(array.max()), low, high)
+        for extreme in (array.min(), array.max()):
+            at.within(f"a {name}", int(extreme), low, high)
 
 
 def _bias(at: _Checked, count: int) -> int:
