@@ -50,6 +50,7 @@ class Flag(IntFlag):
     CHANNEL_RUNS = 16
     NARROW = 32
     AT_OPEN = 64
+    SATURATE = 128
 
 
 HEADER: Final = np.dtype(

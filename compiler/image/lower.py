@@ -27,7 +27,7 @@ from compiler.ir import (
     LayerInput,
     Op,
 )
-from compiler.reference import nearest_indices, zero_point_of
+from compiler.reference import nearest_indices, operand_shapes, zero_point_of
 
 _Indices = npt.NDArray[np.int64]
 _FILL: Final = -1
@@ -159,8 +159,6 @@ def _operand(site: Site, operand: LayerInput) -> int:
     tensor = site.tensor(whole)
     dims = operand.dims
     extent = (dims.height, dims.width, dims.channels)
-    if (tensor.height, tensor.width, tensor.channels) == extent:
-        return whole
     if tensor.elements // tensor.batch == dims.height * dims.width * dims.channels:
         return _reshaped(site, whole, extent)
     part = site.draft.new_tensor(extent, tensor.batch, tensor.width_bytes)
@@ -185,6 +183,8 @@ def _memory_order(height: int, width: int, channels: int) -> _Indices:
 def _reshaped(site: Site, whole: int, extent: _Extent) -> int:
     """Another shape, keeping [C][H][W] order: a view where memory agrees, else a reordering."""
     tensor = site.tensor(whole)
+    if (tensor.height, tensor.width, tensor.channels) == extent:
+        return whole
     source = _memory_order(tensor.height, tensor.width, tensor.channels)
     target = _memory_order(*extent)
     if np.array_equal(source, target):
@@ -394,7 +394,12 @@ def _constant_operand(layer: Layer) -> tuple[bytes, dict[str, int]]:
 
 
 def _binary(site: Site, op: ImageOp, channels: bytes, fields: dict[str, int], flags: Flag) -> None:
-    operands = tuple(_operand(site, operand) for operand in site.layer.inputs)
+    operands = tuple(
+        _reshaped(site, _operand(site, operand), (height, width, depth))
+        for operand, (depth, height, width) in zip(
+            site.layer.inputs, operand_shapes(site.layer), strict=False
+        )
+    )
     target = site.output(max(site.tensor(operand).batch for operand in operands))
     constants = b""
     if len(operands) == 1:
@@ -540,6 +545,7 @@ def _copy(  # source, target and what of each
             target,
             {
                 "second_zero_point": site.layer.output_zero_point,
+                "minimum": -128,  # unused: copies do not clamp
                 "extent_height": len(rows),
                 "extent_width": len(columns),
                 "extent_channels": len(channels),

@@ -69,8 +69,11 @@ def pack_channels(layer: Layer, count: int, where: str) -> tuple[bytes, layout.F
     negative = spread(multipliers[0::2], count, where) if leaky else np.zeros(count, np.int64)
     shifts = spread(layer.shifts.astype(np.int64), count, where)
     positive, negative, shifts = _without_negative_shifts(positive, negative, shifts)
+    saturating = layer.activation is Activation.PREPARE_SOFTMAX
     flags = layout.Flag.LEAKY if leaky else layout.Flag(0)
-    if not leaky and bool((shifts <= 32).all()):
+    if saturating:
+        flags |= layout.Flag.SATURATE
+    elif not leaky and bool((shifts <= 32).all()):
         scaled = positive << (32 - shifts)
         if bool((np.abs(scaled) <= _INT32_MAX).all()):
             positive, shifts = scaled, np.full(count, 32, np.int64)

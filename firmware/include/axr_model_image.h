@@ -44,7 +44,15 @@
 #define AXR_FLAG_LEAKY 2U          /* negative accumulators use multiplier_negative */
 #define AXR_FLAG_LAST_RECORD 4U    /* the last record of its Axon layer */
 #define AXR_FLAG_CONSTANT 8U       /* the second operand is int8 in the constant table */
-#define AXR_FLAG_CHANNEL_RUNS 16U  /* a copy's channel table is consecutive */
+#define AXR_FLAG_CHANNEL_RUNS 16U  /* a copy's channels are consecutive: its table has one entry */
+#define AXR_FLAG_NARROW 32U        /* a sum, scaled, stays below 2^30: 32-bit arithmetic is exact */
+#define AXR_FLAG_AT_OPEN 64U       /* runs once when the model is opened, not at each inference */
+#define AXR_FLAG_SATURATE 128U     /* acc * multiplier saturates at 32 bits (before a softmax) */
+
+#define AXR_COPY_FILL 0xFFFFFFFFU /* copy table entry: no source, write the fill value */
+#define AXR_MAX_SHIFT 46U
+#define AXR_MAX_STRIDE 255U
+#define AXR_SCRATCH_ALIGNMENT 8U
 
 typedef struct axr_image_header {
     uint32_t magic;
@@ -107,15 +115,17 @@ typedef struct axr_image_record {
     uint32_t channels; /* axr_channel_t per channel (2 for additions) */
     uint32_t channel_count;
     uint32_t destination; /* copies: first element written, counted in the output tensor */
-    uint16_t copy_height;
-    uint16_t copy_width;
-    uint16_t copy_channels;
+    uint16_t extent_height; /* of a copy, or of a constant operand */
+    uint16_t extent_width;
+    uint16_t extent_channels; /* of a copy or constant; channels in the window of an average */
     uint16_t reserved_3;
     uint32_t scratch; /* arena offset */
     uint32_t scratch_bytes;
 } axr_image_record_t;
 
-/* Requantization of one output channel: y = clamp(round_half_even(acc * multiplier / 2^shift + zp)). */
+/* Requantization of one output channel: clamp(round_half_even(acc * multiplier / 2^shift + zp)).
+ * A sum has two: multiplier is each operand's, bias and shift are the first one's. Softmax has one:
+ * multiplier holds the bits of its float32 scale. */
 typedef struct axr_channel {
     int32_t bias;
     int32_t multiplier;
