@@ -307,6 +307,8 @@ def filter_size(case: Case) -> Finding | None:
 def stride_size(case: Case) -> Finding | None:
     """Strides are 1 to 31."""
     strides = [case.op.attributes["stride_h"], case.op.attributes["stride_w"]]
+    if case.op.code == "AVERAGE_POOL_2D" and _spans(case) and max(strides) < 256:
+        return None
     if not all(1 <= stride <= MAX_STRIDE for stride in strides):
         return Finding(
             f"stride {max(strides, key=abs)}", f"1 to {MAX_STRIDE}", "subsample in two steps"
@@ -370,10 +372,16 @@ def pool_size(case: Case) -> Finding | None:
     return None
 
 
+def _spans(case: Case) -> bool:
+    """Whether a pool becomes one value per channel, or per row or column."""
+    extent, result = dims_of(case.tensor(0).shape), dims_of(case.result.shape)
+    return spans_map(extent, result, window_extent(case.model, case.op))
+
+
 def local_maximum(case: Case) -> Finding | None:
     """A max pool leaves more than one row or column: Nordic's code generator sums what it spans."""
-    window, extent = window_extent(case.model, case.op), dims_of(case.tensor(0).shape)
-    if spans_map(extent, dims_of(case.result.shape), window):
+    window = window_extent(case.model, case.op)
+    if _spans(case):
         advice = "use average pooling, or leave a 2-wide result and slice it"
         return Finding(f"a {window[0]}x{window[1]} maximum over the whole side", "a part", advice)
     return None

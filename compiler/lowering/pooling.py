@@ -39,7 +39,8 @@ def mean(site: Site) -> Layer:
     axes = {axis_of(int(axis), rank) for axis in np.ravel(site.constant(1))}
     height = extent.height if Axis.HEIGHT in axes else 1
     width = extent.width if Axis.WIDTH in axes else 1
-    return _average(site, Op.MEAN, Dims(height, width, 1, 1, 0), width, height)
+    # The stride fields are bytes; the NPU does not step, and Nordic's front end lets them wrap.
+    return _average(site, Op.MEAN, Dims(height, width, 1, 1, 0), width % 256, height % 256)
 
 
 def _average(site: Site, op: Op, window: Dims, stride_x: int, stride_y: int) -> Layer:
