@@ -13,6 +13,7 @@ from compiler.errors import (
     UnsupportedError,
     VerifyError,
 )
+from compiler.image import ModelImage, build_image
 from compiler.ir import (
     EXTERNAL_INPUT,
     Activation,
@@ -61,6 +62,7 @@ __all__ = [
     "Layer",
     "LayerInput",
     "ModelFormatError",
+    "ModelImage",
     "Op",
     "Options",
     "Pads",
@@ -72,6 +74,7 @@ __all__ = [
     "Variant",
     "VerifyError",
     "Violation",
+    "build_image",
     "check_name",
     "compile_model",
     "decode",

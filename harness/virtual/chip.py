@@ -193,7 +193,8 @@ class Chip:
         if name is None or size != 4:
             raise UnmodelledAccess(
                 f"the firmware {verb} {size} bytes at {address:#010x} "
-                f"({self._map.place(address)}), which the emulated board does not model (docs/virtual-board.md)"
+                f"({self._map.place(address)}), which the emulated board does not model "
+                "(docs/virtual-board.md)"
             )
         return name
 
