@@ -45,17 +45,6 @@ static geometry_t measure(const axr_call_t *call)
     return shape;
 }
 
-/* Widen `quads` groups of four bytes, each to the order 0 2 1 3. */
-static inline void widen(uint8_t *to, const uint8_t *from, uint32_t quads)
-{
-    axr_scratch_word_t *pairs = (axr_scratch_word_t *)(void *)to;
-    for (uint32_t i = 0; i < quads; i++) {
-        const uint32_t word = axr_word(from + 4U * i);
-        pairs[2U * i] = axr_sxtb16(word);
-        pairs[2U * i + 1U] = axr_sxtb16_odd(word);
-    }
-}
-
 static inline void fill(uint8_t *to, int32_t value, uint32_t quads)
 {
     axr_scratch_word_t *pairs = (axr_scratch_word_t *)(void *)to;
@@ -76,34 +65,35 @@ static void widen_row(const axr_call_t *call, const geometry_t *shape, const uin
         if (row == NULL || x < 0 || x >= width) {
             fill(to, call->record->input_zero_point, channels / 4U);
         } else {
-            widen(to, row + (uint32_t)x * channels, channels / 4U);
+            axr_widen(to, row + (uint32_t)x * channels, channels / 4U);
         }
         to += shape->column_bytes;
         x += (int32_t)shape->column_step;
     }
 }
 
-/* The same for any number of channels, element by element, starting at element `first`. */
+/* The same for any number of channels: element by element, each along all columns. `first` is the
+ * place of the first channel in a column. */
 static void widen_row_slowly(const axr_call_t *call, const geometry_t *shape, const uint8_t *row,
                              uint32_t first)
 {
     static const uint8_t order[4] = {0, 2, 1, 3};
     const uint32_t channels = call->input->channels;
-    const int32_t width = (int32_t)call->input->width;
-    int32_t x = -call->record->pad_left;
-    axr_scratch_half_t *to = (axr_scratch_half_t *)(void *)call->scratch;
-    for (uint32_t column = 0; column < shape->columns; column++) {
-        const int8_t *from = NULL;
-        if (row != NULL && x >= 0 && x < width) {
-            from = (const int8_t *)row + (uint32_t)x * channels;
+    const uint32_t width = call->input->width;
+    const uint32_t step = shape->column_step;
+    const uint32_t halves = shape->column_bytes / 2U;
+    const int16_t outside = call->record->input_zero_point;
+    for (uint32_t i = 0; i < channels; i++) {
+        const uint32_t at = first + i;
+        axr_scratch_half_t *to = (axr_scratch_half_t *)(void *)call->scratch;
+        to += (at & ~3U) + order[at & 3U];
+        /* Left of the image the unsigned column wraps to a large one. */
+        uint32_t x = 0U - (uint32_t)call->record->pad_left;
+        for (uint32_t column = shape->columns; column != 0U; column--) {
+            *to = row != NULL && x < width ? (int16_t)(int8_t)row[x * channels + i] : outside;
+            to += halves;
+            x += step;
         }
-        for (uint32_t i = 0; i < channels; i++) {
-            const uint32_t at = first + i;
-            to[(at & ~3U) + order[at & 3U]] =
-                from == NULL ? call->record->input_zero_point : (int16_t)from[i];
-        }
-        to += shape->column_bytes / 2U;
-        x += (int32_t)shape->column_step;
     }
 }
 
@@ -137,66 +127,22 @@ static void clear_padding(const axr_call_t *call, const geometry_t *shape)
     }
 }
 
-#if AXR_HAVE_DSP
-
-/* Four elements of two pixels with two channels: 16 MACs in 16 instructions. */
-#define QUAD_2X2                                \
-    "ldrd %[p0], %[p1], [%[x0]], #8\n\t"        \
-    "ldrd %[q0], %[q1], [%[x1]], #8\n\t"        \
-    "ldr %[a], [%[w]], #4\n\t"                  \
-    "sxtb16 %[b], %[a], ror #8\n\t"             \
-    "sxtb16 %[a], %[a]\n\t"                     \
-    "smlad %[s0], %[a], %[p0], %[s0]\n\t"       \
-    "smlad %[s1], %[b], %[p0], %[s1]\n\t"       \
-    "smlad %[s2], %[a], %[q0], %[s2]\n\t"       \
-    "smlad %[s3], %[b], %[q0], %[s3]\n\t"       \
-    "ldr %[a], [%[w]], #4\n\t"                  \
-    "sxtb16 %[b], %[a], ror #8\n\t"             \
-    "sxtb16 %[a], %[a]\n\t"                     \
-    "smlad %[s0], %[a], %[p1], %[s0]\n\t"       \
-    "smlad %[s1], %[b], %[p1], %[s1]\n\t"       \
-    "smlad %[s2], %[a], %[q1], %[s2]\n\t"       \
-    "smlad %[s3], %[b], %[q1], %[s3]\n\t"
-
-/* sums: pixel 0 channel a, pixel 0 channel b, pixel 1 channel a, pixel 1 channel b. */
-static inline void dot_2x2(const uint8_t *x0, const uint8_t *x1, const uint8_t *w, uint32_t quads,
-                           int32_t sums[4])
-{
-    int32_t s0 = sums[0];
-    int32_t s1 = sums[1];
-    int32_t s2 = sums[2];
-    int32_t s3 = sums[3];
-    uint32_t p0, p1, q0, q1, a, b;
-    /* The loop's end is compared in memory: all registers are taken. */
-    const uint8_t *end = w + 8U * (quads & ~3U);
-    if (w != end) {
-        __asm__ volatile("1:\n\t" QUAD_2X2 QUAD_2X2 QUAD_2X2 QUAD_2X2
-                         "ldr %[a], %[end]\n\t"
-                         "cmp %[w], %[a]\n\t"
-                         "bne 1b\n\t"
-                         : [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3),
-                           [x0] "+r"(x0), [x1] "+r"(x1), [w] "+r"(w), [p0] "=&r"(p0),
-                           [p1] "=&r"(p1), [q0] "=&r"(q0), [q1] "=&r"(q1), [a] "=&r"(a),
-                           [b] "=&r"(b)
-                         : [end] "m"(end)
-                         : "cc", "memory");
-    }
-    for (uint32_t i = quads & 3U; i != 0U; i--) {
-        __asm__ volatile(QUAD_2X2
-                         : [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3),
-                           [x0] "+r"(x0), [x1] "+r"(x1), [w] "+r"(w), [p0] "=&r"(p0),
-                           [p1] "=&r"(p1), [q0] "=&r"(q0), [q1] "=&r"(q1), [a] "=&r"(a),
-                           [b] "=&r"(b)
-                         :
-                         : "memory");
-    }
-    sums[0] = s0;
-    sums[1] = s1;
-    sums[2] = s2;
-    sums[3] = s3;
-}
-
-#endif
+/* Two channels of an output row in the common case: int8 output, every shift 32. The assembly
+ * below knows the order of the fields. */
+typedef struct pair_row {
+    const uint8_t *x; /* the run of the next pixel */
+    uint32_t pixel_bytes;
+    const uint8_t *weights;
+    const uint8_t *head_end; /* of the weights that make the rest a multiple of four quads */
+    const uint8_t *end;
+    int32_t bias[2];
+    int32_t multiplier[2];
+    int32_t zero_point;
+    uint32_t minimum; /* four copies, one in each byte */
+    uint8_t *to;
+    uint32_t step; /* bytes from one output pixel to the next */
+    uint32_t pixel_pairs;
+} pair_row_t;
 
 /* One pixel with two channels; for odd widths, and for fully connected layers. */
 static inline void dot_1x2(const uint8_t *x, const uint8_t *w, uint32_t quads, int32_t sums[2])
@@ -214,60 +160,154 @@ static inline void dot_1x2(const uint8_t *x, const uint8_t *w, uint32_t quads, i
     sums[1] = s1;
 }
 
-#if !AXR_HAVE_DSP
-
-static inline void dot_2x2(const uint8_t *x0, const uint8_t *x1, const uint8_t *w, uint32_t quads,
-                           int32_t sums[4])
+/* Two outputs of one pixel. */
+static inline void store_pixel(const pair_row_t *row, const int32_t sums[2])
 {
-    dot_1x2(x0, w, quads, sums);
-    dot_1x2(x1, w, quads, sums + 2);
+    const int32_t minimum = (int8_t)(row->minimum & 0xFFU);
+    for (uint32_t i = 0; i < 2U; i++) {
+        const int32_t value =
+            axr_requantize_int8(sums[i], row->multiplier[i], row->zero_point);
+        ((int8_t *)row->to)[i] = (int8_t)(value < minimum ? minimum : value);
+    }
+}
+
+#if AXR_HAVE_DSP
+
+/* Four elements of two pixels with two channels: 16 MACs in 16 instructions.
+ * r1, r2 inputs; r3 weights; r5..r8 sums of pixel 0 channel a, 0 b, 1 a, 1 b. */
+#define QUAD                           \
+    "ldrd r9, r10, [r1], #8\n\t"       \
+    "ldrd r11, r12, [r2], #8\n\t"      \
+    "ldr r0, [r3], #4\n\t"             \
+    "sxtb16 lr, r0, ror #8\n\t"        \
+    "sxtb16 r0, r0\n\t"                \
+    "smlad r5, r0, r9, r5\n\t"         \
+    "smlad r6, lr, r9, r6\n\t"         \
+    "smlad r7, r0, r11, r7\n\t"        \
+    "smlad r8, lr, r11, r8\n\t"        \
+    "ldr r0, [r3], #4\n\t"             \
+    "sxtb16 lr, r0, ror #8\n\t"        \
+    "sxtb16 r0, r0\n\t"                \
+    "smlad r5, r0, r10, r5\n\t"        \
+    "smlad r6, lr, r10, r6\n\t"        \
+    "smlad r7, r0, r12, r7\n\t"        \
+    "smlad r8, lr, r12, r8\n\t"
+
+/* axr_requantize_scaled and saturation of a sum; r3 zero point. */
+#define REQUANTIZE(sum, multiplier)                              \
+    "mov r11, #0x80000000\n\t"                                   \
+    "mov lr, r3\n\t"                                             \
+    "smlal r11, lr, " sum ", " multiplier "\n\t"                 \
+    "cmp r11, #0\n\t"                                            \
+    "it eq\n\t"                                                  \
+    "biceq lr, lr, #1\n\t"                                       \
+    "ssat " sum ", #8, lr\n\t"
+
+/* Two pixels at a time, row->pixel_pairs (at least 1) times; x and to move on. In assembly because
+ * the inner loop takes all fourteen registers, which no compiler grants an asm statement. */
+void axr_convolve_pixel_pairs(pair_row_t *row);
+
+__asm__(".pushsection .text.axr_convolve_pixel_pairs, \"ax\", %progbits\n\t"
+        ".syntax unified\n\t"
+        ".thumb\n\t"
+        ".balign 4\n\t"
+        ".global axr_convolve_pixel_pairs\n\t"
+        ".type axr_convolve_pixel_pairs, %function\n\t"
+        ".thumb_func\n"
+        "axr_convolve_pixel_pairs:\n\t"
+        "push {r0, r4-r11, lr}\n"
+        "1:\n\t"
+        "ldm r0, {r1-r4}\n\t"
+        "add r2, r1, r2\n\t"
+        "ldrd r5, r6, [r0, #20]\n\t"
+        "mov r7, r5\n\t"
+        "mov r8, r6\n\t"
+        "cmp r3, r4\n\t"
+        "beq 3f\n"
+        "2:\n\t" QUAD
+        "cmp r3, r4\n\t"
+        "bne 2b\n\t"
+        "ldr r0, [sp]\n"
+        "3:\n\t"
+        "ldr r4, [r0, #16]\n\t"
+        "cmp r3, r4\n\t"
+        "beq 5f\n"
+        "4:\n\t" QUAD QUAD QUAD QUAD
+        "cmp r3, r4\n\t"
+        "bne 4b\n\t"
+        "ldr r0, [sp]\n"
+        "5:\n\t"
+        "add r12, r0, #28\n\t"
+        "ldm r12, {r1-r4, r9, r10}\n\t" REQUANTIZE("r5", "r1") REQUANTIZE("r6", "r2")
+        REQUANTIZE("r7", "r1") REQUANTIZE("r8", "r2")
+        "bfi r5, r6, #8, #8\n\t"
+        "bfi r5, r7, #16, #8\n\t"
+        "bfi r5, r8, #24, #8\n\t"
+        "ssub8 r6, r5, r4\n\t" /* per byte: the larger of the value and the minimum */
+        "sel r5, r5, r4\n\t"
+        "strh r5, [r9]\n\t"
+        "lsr r5, r5, #16\n\t"
+        "strh r5, [r9, r10]\n\t"
+        "add r9, r9, r10, lsl #1\n\t"
+        "ldrd r1, r2, [r0]\n\t"
+        "add r1, r1, r2, lsl #1\n\t"
+        "str r1, [r0]\n\t"
+        "str r9, [r0, #44]\n\t"
+        "ldr r4, [r0, #52]\n\t"
+        "subs r4, r4, #1\n\t"
+        "str r4, [r0, #52]\n\t"
+        "bne 1b\n\t"
+        "pop {r0, r4-r11, pc}\n\t"
+        ".size axr_convolve_pixel_pairs, . - axr_convolve_pixel_pairs\n\t"
+        ".popsection");
+
+_Static_assert(offsetof(pair_row_t, end) == 16 && offsetof(pair_row_t, bias) == 20 &&
+                   offsetof(pair_row_t, multiplier) == 28 && offsetof(pair_row_t, to) == 44 &&
+                   offsetof(pair_row_t, pixel_pairs) == 52,
+               "the assembly knows these offsets");
+
+#else
+
+static void axr_convolve_pixel_pairs(pair_row_t *row)
+{
+    const uint32_t quads = (uint32_t)(row->end - row->weights) / 8U;
+    for (uint32_t pixel = 2U * row->pixel_pairs; pixel != 0U; pixel--) {
+        int32_t sums[2] = {row->bias[0], row->bias[1]};
+        dot_1x2(row->x, row->weights, quads, sums);
+        store_pixel(row, sums);
+        row->x += row->pixel_bytes;
+        row->to += row->step;
+    }
 }
 
 #endif
 
-/* An accumulator to an int8 output, every shift being 32. */
-static inline void store_scaled(const axr_image_record_t *record, int32_t multiplier, int32_t acc,
-                                int8_t *to)
-{
-    int32_t value = axr_requantize_scaled(acc, multiplier, record->output_zero_point);
-    value = value < record->minimum ? record->minimum : value;
-    *to = (int8_t)(value > 127 ? 127 : value);
-}
-
-/* Two channels (one if `single`) of an output row in the common case: int8, every shift 32. */
 static void convolve_pair(const axr_call_t *call, const geometry_t *shape, uint32_t pair,
-                          bool single, uint8_t *row)
+                          uint8_t *to)
 {
-    const axr_image_record_t record = *call->record;
     const uint8_t *weights = call->weights + (size_t)pair * shape->quads * 8U;
-    const axr_channel_t a = call->channels[2U * pair];
-    const axr_channel_t b = call->channels[single ? 2U * pair : 2U * pair + 1U];
-    const uint32_t step = call->output->channels;
-    const uint32_t pixel_bytes = shape->pixel_bytes;
-    const uint32_t quads = shape->quads;
-    const uint8_t *x = call->scratch;
-    int8_t *to = (int8_t *)row + (size_t)2U * pair;
-    for (uint32_t left = call->output->width; left != 0U;) {
-        int32_t sums[4] = {a.bias, b.bias, a.bias, b.bias};
-        if (left >= 2U) {
-            dot_2x2(x, x + pixel_bytes, weights, quads, sums);
-            store_scaled(&record, a.multiplier, sums[2], to + step);
-            if (!single) {
-                store_scaled(&record, b.multiplier, sums[3], to + step + 1);
-            }
-        } else {
-            dot_1x2(x, weights, quads, sums);
-        }
-        store_scaled(&record, a.multiplier, sums[0], to);
-        if (!single) {
-            store_scaled(&record, b.multiplier, sums[1], to + 1);
-        }
-        if (left == 1U) {
-            break;
-        }
-        left -= 2U;
-        x += 2U * pixel_bytes;
-        to += (size_t)2U * step;
+    const axr_channel_t *channels = &call->channels[2U * pair];
+    pair_row_t row = {
+        .x = call->scratch,
+        .pixel_bytes = shape->pixel_bytes,
+        .weights = weights,
+        .head_end = weights + 8U * (shape->quads & 3U),
+        .end = weights + 8U * shape->quads,
+        .bias = {channels[0].bias, channels[1].bias},
+        .multiplier = {channels[0].multiplier, channels[1].multiplier},
+        .zero_point = call->record->output_zero_point,
+        .minimum = ((uint32_t)call->record->minimum & 0xFFU) * 0x01010101U,
+        .to = to + 2U * pair,
+        .step = call->output->channels,
+        .pixel_pairs = call->output->width / 2U,
+    };
+    if (row.pixel_pairs != 0U) {
+        axr_convolve_pixel_pairs(&row);
+    }
+    if (call->output->width % 2U != 0U) {
+        int32_t sums[2] = {row.bias[0], row.bias[1]};
+        dot_1x2(row.x, weights, shape->quads, sums);
+        store_pixel(&row, sums);
     }
 }
 
@@ -302,8 +342,8 @@ static void convolve_row(const axr_call_t *call, const geometry_t *shape, uint8_
                         call->output->element_bytes == 1U;
     for (uint32_t pair = 0; 2U * pair < channels; pair++) {
         const bool single = 2U * pair + 1U == channels;
-        if (common) {
-            convolve_pair(call, shape, pair, single, row);
+        if (common && !single) {
+            convolve_pair(call, shape, pair, row);
         } else {
             convolve_pair_generally(call, shape, pair, single, row);
         }
