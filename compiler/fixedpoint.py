@@ -33,32 +33,52 @@ class Requant:
     shifts: IntArray
 
 
-def best_shift(  # the six bounds of one search; naming them beats hiding them
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """Which shifts are acceptable: low..high-1, a product below 2**bits, a zero point below
+    2**zero_bits."""
+
+    low: int
+    high: int
+    bits: int
+    zero_point: int
+    zero_bits: int
+
+    def accepts(self, x: float | np.float32, shift: int) -> bool:
+        """Whether x and the zero point fit when shifted so far."""
+        fits = abs(round_scaled(x, shift)) < 1 << self.bits
+        return fits and abs(self.zero_point) << shift < 1 << self.zero_bits
+
+    def run(self, x: float | np.float32, drift: np.float32) -> tuple[int, float | np.float32]:
+        """(largest shift before the first failure, x as it is then); 0 when even `low` fails."""
+        chosen = 0
+        for shift in range(self.low, self.high):
+            if not self.accepts(x, shift):
+                break
+            chosen = shift
+            x = np.float32(x + drift) if drift else x
+        return chosen, x
+
+
+def best_shift(
     x: float | np.float32,
+    *,
     low: int = LOWEST_SHIFT,
     high: int = HIGHEST_SHIFT,
     bits: int = 31,
     zero_point: int = 0,
-    zero_bits: int | None = None,
 ) -> int:
     """The largest shift s in low..high-1 up to which |x * 2**s| stays below 2**bits.
 
-    The zero point shifted likewise must stay below 2**zero_bits (default: bits). The search stops
-    at the first failure; 0 when even `low` fails.
+    The zero point shifted likewise must stay below it too. The search stops at the first failure; 0
+    when even `low` fails.
     """
-    limit = 1 << bits
-    zero_limit = limit if zero_bits is None else 1 << zero_bits
-    chosen = 0
-    for shift in range(low, high):
-        if abs(round_scaled(x, shift)) >= limit or abs(zero_point) << shift >= zero_limit:
-            break
-        chosen = shift
-    return chosen
+    return _Search(low, high, bits, zero_point, bits).run(x, np.float32(0))[0]
 
 
-def best_shift_drifting(  # as best_shift
+def best_shift_drifting(
     x: np.float32,
-    low: int = LOWEST_SHIFT,
+    *,
     high: int = HIGHEST_SHIFT,
     bits: int = 31,
     zero_point: int = 0,
@@ -67,17 +87,11 @@ def best_shift_drifting(  # as best_shift
     """`best_shift` for a scale that Nordic's front end keeps in a one-element array.
 
     There the scale grows by 1e-8 in float32 with every accepted shift, and the grown scale gives
-    the multiplier. Returns (shift, grown scale).
+    the multiplier. zero_bits: another bound for the zero point. Returns (shift, grown scale).
     """
-    limit = 1 << bits
-    zero_limit = limit if zero_bits is None else 1 << zero_bits
-    chosen = 0
-    for shift in range(low, high):
-        if abs(round_scaled(x, shift)) >= limit or abs(zero_point) << shift >= zero_limit:
-            break
-        chosen = shift
-        x = np.float32(x + _DRIFT)
-    return chosen, x
+    limits = _Search(LOWEST_SHIFT, high, bits, zero_point, bits if zero_bits is None else zero_bits)
+    shift, grown = limits.run(x, _DRIFT)
+    return shift, np.float32(grown)
 
 
 def round_scaled(x: float | np.float32, shift: int) -> int:
