@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status. Expected failures are one sentence on stderr."""
     words = list(sys.argv[1:] if argv is None else argv)
     command = next((word for word in words if word in COMMANDS), None)
-    arguments = _parser(command).parse_args(words)
+    arguments = build_parser(command).parse_args(words)
     module = importlib.import_module(f"harness.cli.{arguments.command}_command")
     try:
         status: int = module.execute(arguments)
@@ -50,7 +50,7 @@ def _fail(error: object, status: int) -> int:
     return int(status)
 
 
-def _parser(chosen: str | None) -> argparse.ArgumentParser:
+def build_parser(chosen: str | None) -> argparse.ArgumentParser:
     """Only the chosen command's module is imported: start-up time is import time."""
     parser = argparse.ArgumentParser(
         prog="axonrig",
