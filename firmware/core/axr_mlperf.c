@@ -229,8 +229,9 @@ static bool item_ready(void)
         return false;
     }
     if (item.loaded != item_bytes() || item.loaded != item.expected) {
-        put_line("e-[The loaded item has ", item.loaded, " bytes");
-        put_line("e-[The model takes ", item_bytes(), " bytes]");
+        put("e-[The loaded item has ");
+        put_number(item.loaded);
+        put_line(" bytes, the model takes ", item_bytes(), "]");
         return false;
     }
     uint32_t converted = conversion() == INPUT_AS_IS ? 0U : axr_model()->info.input.bytes;
