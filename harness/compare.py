@@ -21,6 +21,12 @@ IntArray = npt.NDArray[np.int64]
 WORST: Final = 10
 """How many of the worst samples a comparison keeps."""
 
+DISAGREEMENTS: Final = 24
+"""How many samples with different classes a comparison keeps."""
+
+MOST_CLASSES: Final = 100
+"""Classes up to which a comparison counts confusions."""
+
 
 @dataclass(frozen=True, slots=True)
 class Steps:
@@ -46,7 +52,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class WorstSample:
-    """One of the samples with the largest differences; `label` when known."""
+    """One of the samples worth looking at; `label` when known."""
 
     index: int
     max_lsb: int
@@ -65,6 +71,10 @@ class Comparison:
     cosine_mean, cosine_min: cosine of the real-valued output vectors, over samples.
     accuracy_*: share of samples whose class is the label, or None without labels.
     worst: at most ten samples that differ, the largest difference first.
+    disagreements: at most 24 samples, those with two classes first, then those that both get
+    wrong; the largest difference first. confusion: samples by [class][class of the right side],
+    the first one the label or, without labels, the class of the left side; None for a model with
+    more than 100 classes.
     """
 
     left: str
@@ -80,6 +90,8 @@ class Comparison:
     accuracy_left: float | None
     accuracy_right: float | None
     worst: tuple[WorstSample, ...]
+    disagreements: tuple[WorstSample, ...]
+    confusion: tuple[tuple[int, ...], ...] | None
 
     @property
     def exact_fraction(self) -> float:
@@ -139,7 +151,24 @@ def compare(left: Side, right: Side, labels: IntArray | None = None) -> Comparis
         accuracy_left=accuracy(left_class, labels),
         accuracy_right=accuracy(right_class, labels),
         worst=_worst(differences, left_class, right_class, labels),
+        disagreements=_disagreements(differences, left_class, right_class, labels),
+        confusion=confusion(left_class if labels is None else labels, right_class, _classes(left)),
     )
+
+
+def confusion(
+    truth: IntArray, predicted: IntArray, classes: int
+) -> tuple[tuple[int, ...], ...] | None:
+    """Samples by [true class][predicted class]; None for more than 100 classes.
+
+    There are as many rows as `classes`, or more where a label is larger.
+    """
+    size = max(classes, int(truth.max()) + 1, int(predicted.max()) + 1)
+    if size > MOST_CLASSES:
+        return None
+    counts = np.zeros((size, size), np.int64)
+    np.add.at(counts, (truth, predicted), 1)
+    return tuple(tuple(row) for row in counts.tolist())
 
 
 def classify(output: Array, steps: Steps) -> IntArray:
@@ -234,6 +263,28 @@ def _worst(
     size = np.abs(differences)
     largest, total = size.max(axis=1), size.sum(axis=1)
     order = np.lexsort((np.arange(len(size)), -total, -largest))
+    found = [i for i in order[:WORST] if largest[i]]
+    return _samples(found, largest, left, right, labels)
+
+
+def _disagreements(
+    differences: IntArray, left: IntArray, right: IntArray, labels: IntArray | None
+) -> tuple[WorstSample, ...]:
+    largest = np.abs(differences).max(axis=1)
+    apart = left != right
+    wrong = apart if labels is None else apart | (right != labels)
+    order = np.lexsort((np.arange(len(largest)), -largest, ~apart))
+    found = [i for i in order if wrong[i]][:DISAGREEMENTS]
+    return _samples(found, largest, left, right, labels)
+
+
+def _samples(
+    indices: Iterable[int],
+    largest: IntArray,
+    left: IntArray,
+    right: IntArray,
+    labels: IntArray | None,
+) -> tuple[WorstSample, ...]:
     return tuple(
         WorstSample(
             index=int(i),
@@ -242,6 +293,10 @@ def _worst(
             right_class=int(right[i]),
             label=None if labels is None else int(labels[i]),
         )
-        for i in order[:WORST]
-        if largest[i]
+        for i in indices
     )
+
+
+def _classes(side: Side) -> int:
+    """Classes of output 0; a single value is binary."""
+    return max(2, int(np.prod(side.outputs[0].shape[1:])))

@@ -63,6 +63,9 @@ def _agreement(item: Comparison) -> dict[str, Any]:
         "cosine_min": item.cosine_min,
         "histogram_lsb": {str(step): count for step, count in item.histogram},
         "worst": [asdict(sample) for sample in item.worst],
+        "disagreements": [asdict(sample) for sample in item.disagreements],
+        "confusion": None if item.confusion is None else [list(row) for row in item.confusion],
+        "confusion_rows": "golden" if item.accuracy_left is None else "label",
     }
 
 

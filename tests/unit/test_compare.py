@@ -132,3 +132,29 @@ def test_first_differing_layer_has_position_and_both_values() -> None:
 def test_layers_of_unequal_shape_are_one_sentence() -> None:
     with pytest.raises(ConfigError, match=r"layer 2 \(conv2d\) has the shape"):
         layer_difference(layer(2, [[1]], [[1, 2]]))
+
+
+def test_confusion_counts_labels_against_the_device() -> None:
+    result = compare(LEFT, RIGHT, np.array([0, 1, 2]))
+    assert result.confusion == ((1, 0, 0), (0, 1, 0), (1, 0, 0))
+    assert compare(LEFT, RIGHT).confusion == ((1, 0, 0), (0, 1, 0), (1, 0, 0))
+    assert compare(LEFT, RIGHT, np.array([0, 1, 3])).confusion == (
+        (1, 0, 0, 0),
+        (0, 1, 0, 0),
+        (0, 0, 0, 0),
+        (1, 0, 0, 0),
+    )
+
+
+def test_no_confusion_for_very_many_classes() -> None:
+    many = Side("a", (np.zeros((2, 101), np.int8),), (STEPS,))
+    assert compare(many, many).confusion is None
+
+
+def test_disagreements_come_before_what_both_get_wrong() -> None:
+    found = compare(LEFT, RIGHT, np.array([1, 1, 2])).disagreements
+    assert [(s.index, s.left_class, s.right_class, s.label) for s in found] == [
+        (2, 2, 0, 2),
+        (0, 0, 0, 1),
+    ]
+    assert [s.index for s in compare(LEFT, RIGHT).disagreements] == [2]
