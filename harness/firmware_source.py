@@ -16,6 +16,7 @@ MODEL_FILE: Final = "model_image.bin"
 
 PROFILES: Final = ("", "ic01", "kws01", "vww01", "ad01")
 RESULT_HEADER_BYTES: Final = 56
+_HASH_AT: Final = 56  # firmware/include/axr_model_image.h
 _TEXT: Final = re.compile(r"[A-Za-z0-9_. +-]{1,31}")
 
 
@@ -37,6 +38,11 @@ class FirmwareModel:
     vendor: str = "axonrig"
     backend: str = "cpu"
     ram_slot_bytes: int = 0
+
+    @property
+    def model_hash(self) -> bytes:
+        """First 16 bytes of the Axon binary's SHA-256, as the image's header states them."""
+        return self.image[_HASH_AT : _HASH_AT + 16] if self.image else bytes(16)
 
     @property
     def staging_bytes(self) -> int:
