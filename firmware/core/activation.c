@@ -30,11 +30,11 @@ static int32_t from_float(float value, uint32_t element_bytes)
     return value <= (float)(-maximum - 1) ? -maximum - 1 : (int32_t)value;
 }
 
-/* What is left of the largest input's exponent, below which the exponential is 0 anyway. */
+/* The exponent of an input. Far below the largest the exponential is 0 anyway; above it is an input
+ * only if a forged image lets the output overwrite what is still to be read. */
 static int32_t exponent_of(int32_t value, int32_t largest)
 {
-    const int64_t argument = (int64_t)value - largest + LARGEST_Q12;
-    return argument < -65536 ? -65536 : (int32_t)argument;
+    return axr_clamp((int64_t)value - largest + LARGEST_Q12, -65536, LARGEST_Q12);
 }
 
 static void softmax_vector(const axr_call_t *call, uint32_t first, uint32_t length, float scale)
