@@ -47,7 +47,11 @@ _OVERFLOW: Final = re.compile(r"will not fit in region|overflowed by|region .* o
 
 @dataclass(frozen=True, slots=True)
 class FirmwareImage:
-    """A finished build. model_hash: first 16 bytes of the SHA-256 of the Axon binary."""
+    """A finished build.
+
+    model_hash: first 16 bytes of the SHA-256 of the Axon binary. west_build: Zephyr's build folder,
+    None for images without an operating system.
+    """
 
     board: str
     elf: Path
@@ -57,6 +61,7 @@ class FirmwareImage:
     model_hash: bytes
     memory: MemoryUse
     toolchain: str
+    west_build: Path | None = None
 
 
 class Toolchain(Protocol):

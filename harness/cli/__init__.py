@@ -19,6 +19,11 @@ COMMANDS: Final[dict[str, str]] = {
     "scan": "list everything that keeps a model off the NPU",
     "simulate": "run a program or model on given inputs",
     "run": "run a model on a board or simulator and compare with host TFLite",
+    "boards": "list boards: known, connected, in use",
+    "build": "build the firmware image of a board for a model",
+    "flash": "build, program a board, and check what answers",
+    "doctor": "walk from USB to the echo and say which step fails",
+    "serve": "hold a board open for a client such as an MLPerf Tiny runner",
     "data": "fetch, verify and convert a benchmark dataset",
 }
 

@@ -1,0 +1,48 @@
+"""From a model file and a board to a firmware image: what `build`, `flash` and `doctor` share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from compiler import CompileOptions
+from harness.board import BoardSpec, image_board
+from harness.errors import ConfigError
+from harness.firmware_build import FirmwareImage, build_firmware, firmware_model
+from harness.firmware_source import profile_of
+from harness.model_file import read_model
+from harness.program import load_program
+from harness.west_build import build_zephyr
+
+
+@dataclass(frozen=True, slots=True)
+class BuildChoice:
+    """What the user chose. profile: MLPerf Tiny profile, None to take it from the file's name."""
+
+    model: Path
+    output: Literal["int8", "int32"] = "int8"
+    toolchain: str | None = None
+    profile: str | None = None
+
+
+def prepare_image(
+    board: BoardSpec, boards: Mapping[str, BoardSpec], choice: BuildChoice
+) -> FirmwareImage:
+    """Compile the model and build the image that `board` runs.
+
+    Raises ConfigError, CompilerError, ToolchainError.
+    """
+    owner = image_board(board, boards)
+    if owner.memory is None:
+        raise ConfigError(
+            f"the board '{board.name}' runs no image: there is nothing to build or flash"
+        )
+    file = read_model(choice.model)
+    program = load_program(file, CompileOptions(name=file.name, output=choice.output))
+    profile = profile_of(choice.model.stem) if choice.profile is None else choice.profile
+    model = firmware_model(program, profile=profile, memory=owner.memory)
+    if choice.toolchain == "west":
+        return build_zephyr(owner, model)
+    return build_firmware(owner, model, toolchain=choice.toolchain)
