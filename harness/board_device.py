@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -166,6 +166,17 @@ def _check_model(hello: HelloReply, program: AxonProgram) -> None:
         raise ProtocolError(
             f"the firmware has the model {hello.model_hash.hex()}, not {wanted.hex()}"
         )
+
+
+def open_line(board: BoardSpec, program: AxonProgram, choice: BoardChoice) -> Transport:
+    """Build and flash, check what answers, and return the line for a client of its own.
+
+    The line is at its default rate and no session is open on it. Raises HarnessError.
+    """
+    plan = replace(plan_session(board, program, choice), bauds=())
+    session = Session(plan)
+    session.start()
+    return session.release()
 
 
 def plan_session(board: BoardSpec, program: AxonProgram, choice: BoardChoice) -> SessionPlan:

@@ -6,6 +6,7 @@ executed twice without harm. Runs are `harness.stream`'s. All failures are Board
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import zlib
 from collections.abc import Callable, Iterator
@@ -146,14 +147,16 @@ class Link:
         return self._hello
 
     def close(self) -> None:
-        """End the session if there is one and release the transport; failures do not matter."""
+        """End the session if there is one and close the transport; failures do not matter."""
+        self.release().close()
+
+    def release(self) -> Transport:
+        """End the session if there is one and hand the transport over; failures do not matter."""
         if self._hello is not None:
             self._hello = None
-            try:
+            with contextlib.suppress(HarnessError):
                 self._request_once(Kind.BYE)
-            except HarnessError:
-                self.counts.repeats += 1
-        self.transport.close()
+        return self.transport
 
     def _new_session(self) -> int:
         if self.options.seed is None:

@@ -132,6 +132,13 @@ class Session:
         if self.stage is not Stage.BROKEN:
             self.stage = Stage.CLOSED
 
+    def release(self) -> Transport:
+        """End the session but keep the line open, for another client."""
+        link = self.link
+        self._link = None
+        self.stage = Stage.CLOSED
+        return link.release()
+
     def _break(self, error: HarnessError) -> None:
         self.failure = error
         self.stage = Stage.BROKEN
