@@ -51,11 +51,13 @@ static inline void four_channels(const axr_call_t *call, window_t window, uint32
                                  const uint8_t *weights, int32_t sums[4])
 {
     const uint8_t *data = call->arena + first;
-    for (uint32_t i = 0; i < window.pairs; i++) {
-        const uint32_t s = axr_word(data + window.offsets[2U * i]);
-        const uint32_t t = axr_word(data + window.offsets[2U * i + 1U]);
-        const uint32_t low = axr_word(weights + 8U * i);
-        const uint32_t high = axr_word(weights + 8U * i + 4U);
+    const axr_scratch_word_t *offsets = window.offsets;
+    const axr_scratch_word_t *end = offsets + 2U * window.pairs;
+    for (; offsets != end; offsets += 2, weights += 8) {
+        const uint32_t s = axr_word(data + offsets[0]);
+        const uint32_t t = axr_word(data + offsets[1]);
+        const uint32_t low = axr_word(weights);
+        const uint32_t high = axr_word(weights + 4);
         const uint32_t s_even = axr_sxtb16(s);
         const uint32_t t_even = axr_sxtb16(t);
         const uint32_t s_odd = axr_sxtb16_odd(s);
@@ -67,7 +69,7 @@ static inline void four_channels(const axr_call_t *call, window_t window, uint32
     }
 }
 
-/* The last one to three channels, one at a time. */
+/* One channel: the last one to three, and the uncommon cases. */
 static int32_t one_channel(const axr_call_t *call, window_t window, uint32_t channel,
                            const uint8_t *weights)
 {
@@ -86,32 +88,50 @@ static void store(const axr_call_t *call, uint32_t channel, uint32_t at, int32_t
     const axr_channel_t *numbers = &call->channels[channel];
     const uint32_t element_bytes = call->output->element_bytes;
     const int32_t acc = (int32_t)((uint32_t)sum + (uint32_t)numbers->bias);
-    int32_t value;
-    if ((call->record->flags & (AXR_FLAG_SCALED_32 | AXR_FLAG_LEAKY)) == AXR_FLAG_SCALED_32) {
-        value = axr_requantize_scaled(acc, numbers->multiplier, call->record->output_zero_point);
-        value = axr_clamp(value, call->record->minimum, axr_maximum(element_bytes));
-    } else {
-        value = axr_finish(call->record, numbers, acc, axr_maximum(element_bytes));
+    axr_store(call->output_data, at, element_bytes,
+              axr_finish(call->record, numbers, acc, axr_maximum(element_bytes)));
+}
+
+static inline uint32_t to_byte(const axr_channel_t *numbers, int32_t acc, int32_t zero_point,
+                               int32_t minimum)
+{
+    const int32_t value = axr_requantize_int8(acc, numbers->multiplier, zero_point);
+    return (uint32_t)(value < minimum ? minimum : value) & 0xFFU;
+}
+
+/* All whole groups of four channels of a pixel in the common case: int8 output, every shift 32.
+ * Returns the first channel that is left. */
+static uint32_t filter_commonly(const axr_call_t *call, window_t window, uint32_t at)
+{
+    const axr_channel_t *numbers = call->channels;
+    const int32_t zero_point = call->record->output_zero_point;
+    const int32_t minimum = call->record->minimum;
+    const uint32_t whole = call->output->channels & ~3U;
+    const uint8_t *weights = call->weights;
+    uint8_t *to = call->output_data + at;
+    for (uint32_t first = 0; first < whole; first += 4U) {
+        int32_t sums[4] = {numbers[0].bias, numbers[1].bias, numbers[2].bias, numbers[3].bias};
+        four_channels(call, window, first, weights, sums);
+        const uint32_t word = to_byte(&numbers[0], sums[0], zero_point, minimum) |
+                              to_byte(&numbers[1], sums[1], zero_point, minimum) << 8 |
+                              to_byte(&numbers[2], sums[2], zero_point, minimum) << 16 |
+                              to_byte(&numbers[3], sums[3], zero_point, minimum) << 24;
+        __builtin_memcpy(to + first, &word, 4);
+        weights += 8U * window.pairs;
+        numbers += 4;
     }
-    axr_store(call->output_data, at, element_bytes, value);
+    return whole;
 }
 
 static void filter_pixel(const axr_call_t *call, window_t window, uint32_t at)
 {
-    const uint32_t channels = call->output->channels;
-    for (uint32_t first = 0; first < channels; first += 4U) {
-        const uint8_t *weights = call->weights + (size_t)(first / 4U) * window.pairs * 8U;
-        if (first + 4U <= channels) {
-            int32_t sums[4] = {0, 0, 0, 0};
-            four_channels(call, window, first, weights, sums);
-            for (uint32_t i = 0; i < 4U; i++) {
-                store(call, first + i, at + first + i, sums[i]);
-            }
-        } else {
-            for (uint32_t i = first; i < channels; i++) {
-                store(call, i, at + i, one_channel(call, window, i, weights));
-            }
-        }
+    const uint8_t flags = call->record->flags;
+    const bool common = (flags & AXR_FLAG_SCALED_32) != 0U && (flags & AXR_FLAG_LEAKY) == 0U &&
+                        call->output->element_bytes == 1U;
+    const uint32_t first = common ? filter_commonly(call, window, at) : 0U;
+    for (uint32_t i = first; i < call->output->channels; i++) {
+        const uint8_t *weights = call->weights + (size_t)(i / 4U) * window.pairs * 8U;
+        store(call, i, at + i, one_channel(call, window, i, weights));
     }
 }
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
-from compiler import AxonProgram, Op
+from compiler import AxonProgram, CompileOptions, Op, compile_model
 from compiler.image import build_image
 from compiler.reference import Execution, interpret
-from tests.support.firmware_host import SUPPORT, Driver, IntArray, Trace, build
+from tests.support.firmware_host import EMBEDDED, SUPPORT, Driver, IntArray, Trace, build
 from tests.support.golden import golden_parameters, golden_run
 from tests.support.m33 import Core, build_core
 from tests.support.random_programs import random_inputs, random_program
@@ -25,6 +25,7 @@ from tests.support.random_programs import random_inputs, random_program
 _BATCH = 100
 _PROGRAMS = int(os.environ.get("AXONRIG_RANDOM_PROGRAMS", "1000"))
 _INPUTS = 2
+_IMAGES = 20
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,16 @@ def _compare(driver: Driver, program: AxonProgram, inputs: IntArray) -> None:
 def test_recorded_program(driver: Driver, name: str) -> None:
     run = golden_run(name)
     _compare(driver, run.program, run.inputs)
+
+
+@pytest.mark.parametrize("output", ["int8", "int32"])
+def test_embedded_model(driver: Driver, output: Literal["int8", "int32"]) -> None:
+    data = (EMBEDDED / "digits_resnet8.tflite").read_bytes()
+    program = compile_model(data, CompileOptions(name="digits", output=output))
+    with np.load(EMBEDDED / "digits_test.npz", allow_pickle=False) as stored:
+        pixels = stored["x"][:_IMAGES]
+    inputs = (pixels.astype(np.int16) - 128).astype(np.int8).transpose(0, 3, 1, 2)
+    _compare(driver, program, inputs)
 
 
 @pytest.mark.parametrize("first", range(0, _PROGRAMS, _BATCH))

@@ -22,6 +22,7 @@ from compiler.image import ModelImage, TensorPlace
 
 ROOT: Final = Path(__file__).parents[2]
 FIRMWARE: Final = ROOT / "firmware"
+EMBEDDED: Final = ROOT / "harness" / "embedded"
 SUPPORT: Final = Path(__file__).parent / "firmware"
 CORE_SOURCES: Final = tuple(
     FIRMWARE / name
