@@ -84,10 +84,16 @@ def open_folder(path: Path) -> Path:
     return path
 
 
-def write_manifest(folder: Path, names: Iterable[str], facts: Mapping[str, Any]) -> None:
-    """Write the manifest: `facts`, then size and sha256 of each named file. Raises OSError."""
+def file_entries(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Size and sha256 of each named file. Raises OSError."""
     files = {}
     for name in names:
         data = (folder / name).read_bytes()
         files[name] = {"bytes": len(data), "sha256": sha256(data)}
-    write_bytes(folder / MANIFEST, json_bytes({**facts, "files": files}))
+    return files
+
+
+def write_manifest(folder: Path, names: Iterable[str], facts: Mapping[str, Any]) -> None:
+    """Write the manifest: `facts`, then size and sha256 of each named file. Raises OSError."""
+    manifest = {**facts, "files": file_entries(folder, names)}
+    write_bytes(folder / MANIFEST, json_bytes(manifest))

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from compiler import AxonProgram, CompileOptions, interpret
 from harness.artefacts import (
+    file_entries,
     json_bytes,
     npz_bytes,
     open_folder,
@@ -36,6 +37,8 @@ from harness.pairing import OutputPair, device_side, pair_layers, pair_outputs, 
 from harness.program import load_program
 from harness.progress import Observer, Progress
 from harness.report.facts import LayerComparison, RunFacts
+from harness.report.folder import PAGE
+from harness.report.html import PageInputs, render
 from harness.report.json_report import SCHEMA, build_report
 from harness.selection import Selection, open_device, select_board
 
@@ -295,4 +298,7 @@ def _write_artefacts(folder: Path, facts: RunFacts, report: dict[str, Any]) -> N
     }
     written = [*write_compiled(folder, facts.compiled), *write_files(folder, files)]
     names = [path.name for path in written]
+    page = PageInputs(report, dataset.inputs, facts.inference.cycles, file_entries(folder, names))
+    write_files(folder, {PAGE: render(page).encode("utf-8")})
+    names.append(PAGE)
     write_manifest(folder, names, {"schema": SCHEMA, "kind": "run"})

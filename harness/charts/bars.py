@@ -11,7 +11,7 @@ from harness.markup import Markup
 
 _ROW: Final = 20
 _NAME_WIDTH: Final = 190
-_VALUE_WIDTH: Final = 150
+_VALUE_WIDTH: Final = 180
 _TOP: Final = 30
 
 

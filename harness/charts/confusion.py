@@ -10,7 +10,7 @@ from harness.charts.svg import WIDTH, chart, label, short
 from harness.markup import Markup, element
 
 _NAMES: Final = 110
-_TOP: Final = 60
+_TOP: Final = 64
 _LARGEST_CELL: Final = 44
 
 
@@ -34,7 +34,7 @@ def confusion_matrix(confusion: Confusion, title: str) -> Markup:
     cell = min(_LARGEST_CELL, (WIDTH - _NAMES - 10) / max(1, size))
     body = [
         label(0, 16, title, class_="head"),
-        label(0, _TOP - 12, f"{confusion.rows} ↓  {confusion.columns} →", class_="soft"),
+        label(0, _TOP - 28, f"{confusion.rows} ↓  {confusion.columns} →", class_="soft"),
     ]
     for index in range(size):
         middle = _NAMES + index * cell + cell / 2
@@ -65,8 +65,8 @@ def _row(confusion: Confusion, row: int, cell: float) -> list[Markup]:
             element(
                 "rect",
                 element("title", hint),
-                class_="edge " + ("k0" if row == column else "kbad"),
-                fill_opacity=0.04 if not count else round(0.15 + 0.85 * share, 3),
+                class_="edge " + ("k5" if not count else "k0" if row == column else "kbad"),
+                fill_opacity=0.08 if not count else round(0.3 + 0.7 * share, 3),
                 x=float(x),
                 y=float(y),
                 width=float(cell),

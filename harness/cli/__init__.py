@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, str]] = {
     "flash": "build, program a board, and check what answers",
     "doctor": "walk from USB to the echo and say which step fails",
     "serve": "hold a board open for a client such as an MLPerf Tiny runner",
+    "report": "write the HTML page of a result folder",
     "data": "fetch, verify and convert a benchmark dataset",
 }
 

@@ -97,7 +97,7 @@ def execute(arguments: argparse.Namespace) -> int:
     console = _console()
     print_report(result.report, console)
     if result.folder is not None:
-        console.print(f"report: {result.folder / 'report.json'}", markup=False, soft_wrap=True)
+        console.print(f"report: {result.folder / 'report.html'}", markup=False, soft_wrap=True)
     return _verdict(result.report["agreement"]["top1"], arguments.min_agreement, console)
 
 
