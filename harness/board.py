@@ -254,8 +254,8 @@ def _unknown(name: str, boards: Mapping[str, BoardSpec]) -> str:
     names = {alias for board in boards.values() for alias in (board.name, *board.aliases)}
     names |= {board.family for board in boards.values() if board.family}
     near = difflib.get_close_matches(name.lower(), sorted(names), 1)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    return f"unknown board '{name}'{hint} Known are {', '.join(sorted(names))}"
+    hint = f"; did you mean '{near[0]}'?" if near else ";"
+    return f"unknown board '{name}'{hint} the known ones are {', '.join(sorted(names))}"
 
 
 def _folders() -> list[Path]:

@@ -5,7 +5,8 @@ Options: --board (default: sim), --require-hardware, --model, --data, --labels, 
 
 A board that is not connected falls back to the simulator. That is said in the header, in the
 summary and on each result; `--require-hardware` makes it an error (exit status
-`INFRASTRUCTURE_EXIT`). An unknown board is a usage error.
+`INFRASTRUCTURE_EXIT`). An unknown board is a usage error. A board, probe or link that breaks while
+tests run is an outcome of its own, "infrastructure", never a failed test.
 
 Importing this module imports nothing of the harness: pytest loads it in every project of an
 environment that has axonrig.
@@ -13,7 +14,7 @@ environment that has axonrig.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +30,13 @@ if TYPE_CHECKING:
     from harness.selection import Selection
 
 INFRASTRUCTURE_EXIT: Final = 14
-"""Exit status when the hardware that was required is not there; pytest itself uses 0..5."""
+"""Exit status when hardware is missing or broke and nothing else failed; pytest uses 0..5."""
+INFRASTRUCTURE: Final = "infrastructure"
+"""Outcome and result property of a broken board, probe or link."""
 
 _FIXTURES: Final = frozenset({"board", "device", "model", "golden"})
 _SELECTION: Final[pytest.StashKey[Selection]] = pytest.StashKey()
+_BROKEN: Final[pytest.StashKey[int]] = pytest.StashKey()
 _MODEL: Final[pytest.StashKey[ModelFile]] = pytest.StashKey()
 
 
@@ -91,7 +95,10 @@ def pytest_configure(config: pytest.Config) -> None:
     files = {name: _file(config, name) for name in ("--model", "--data", "--labels")}
     try:
         config.stash[_SELECTION] = select_board(
-            config.getoption("--board"), require_hardware=config.getoption("--require-hardware")
+            config.getoption("--board"),
+            require_hardware=config.getoption("--require-hardware"),
+            serial_number=config.getoption("--serial-number"),
+            port=config.getoption("--port"),
         )
         config.stash[_MODEL] = read_model(files["--model"] or DEFAULT_MODEL)
     except BoardNotFound as error:
@@ -114,11 +121,44 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     item.user_properties.extend(_properties(item.config))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell a broken board from a failed test."""
+    report = yield
+    error = call.excinfo.value if call.excinfo is not None else None
+    if error is not None and _is_board_error(error):
+        for properties in (item.user_properties, report.user_properties):
+            properties.append((INFRASTRUCTURE, str(error)))
+        report.longrepr = f"infrastructure: {error}"
+        item.config.stash[_BROKEN] = item.config.stash.get(_BROKEN, 0) + 1
+    return report
+
+
+def _is_board_error(error: BaseException) -> bool:
+    """Without an import: whoever raised it has imported the class."""
+    return any(
+        kind.__module__ == "harness.errors" and kind.__name__ == "BoardError"
+        for kind in type(error).__mro__
+    )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Nothing failed but the infrastructure: say so with the exit status."""
+    broken = session.config.stash.get(_BROKEN, 0)
+    if broken and session.testsfailed <= broken:
+        session.exitstatus = INFRASTRUCTURE_EXIT
+
+
 def pytest_report_teststatus(
     report: pytest.TestReport,
 ) -> tuple[str, str, str] | None:
     """With -v, each result says its source: `PASSED (source: sim)`."""
-    source = dict(getattr(report, "user_properties", ())).get("source")
+    properties = dict(getattr(report, "user_properties", ()))
+    if report.failed and INFRASTRUCTURE in properties:
+        return INFRASTRUCTURE, "I", "INFRASTRUCTURE"
+    source = properties.get("source")
     if source is None or report.when != "call" or hasattr(report, "wasxfail"):
         return None
     if report.passed:
@@ -132,6 +172,10 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     """Repeat a fallback where the reader looks for the verdict."""
+    broken = config.stash.get(_BROKEN, 0)
+    if broken:
+        terminalreporter.section("axonrig")
+        terminalreporter.line(f"infrastructure: {broken} results say nothing about the model")
     selection = config.stash[_SELECTION]
     if selection.fallback:
         terminalreporter.section("axonrig")
@@ -201,6 +245,8 @@ def _prepared(pytestconfig: pytest.Config, board: Selection) -> Prepared:
         labels=_file(pytestconfig, "--labels"),
         limit=pytestconfig.getoption("--limit"),
         require_hardware=pytestconfig.getoption("--require-hardware"),
+        serial_number=pytestconfig.getoption("--serial-number"),
+        port=pytestconfig.getoption("--port"),
     )
     with _sentences():
         return prepare(request)
@@ -208,12 +254,14 @@ def _prepared(pytestconfig: pytest.Config, board: Selection) -> Prepared:
 
 @contextmanager
 def _sentences() -> Iterator[None]:
-    """What the user must mend is a sentence, not a traceback."""
+    """What the user must mend is a sentence, not a traceback; a broken board stays one."""
     from compiler import CompilerError
-    from harness.errors import HarnessError
+    from harness.errors import BoardError, HarnessError
 
     try:
         yield
+    except BoardError:
+        raise
     except (HarnessError, CompilerError) as error:
         pytest.fail(f"axonrig: {error}", pytrace=False)
 

@@ -30,6 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="stop when no board is connected, instead of falling back to the simulator",
     )
+    parser.add_argument("--serial-number", metavar="S", help="probe of the board, when several fit")
+    parser.add_argument("--port", metavar="P", help="serial port or URL of the board")
     parser.add_argument(
         "--model", type=Path, metavar="M.tflite", help="int8 TFLite model (default: embedded)"
     )
@@ -91,6 +93,8 @@ def execute(arguments: argparse.Namespace) -> int:
         transpose=arguments.transpose,
         skip_softmax=arguments.skip_softmax,
         require_hardware=arguments.require_hardware,
+        serial_number=arguments.serial_number,
+        port=arguments.port,
     )
     with progress_bar() as observe:
         result = run(request, observe)

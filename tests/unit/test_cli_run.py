@@ -208,7 +208,7 @@ def test_required_hardware_is_an_infrastructure_error(capsys: pytest.CaptureFixt
 BAD: dict[str, tuple[list[str], str, ExitCode]] = {
     "board": (
         ["--board", "nrf99"],
-        "unknown board 'nrf99'; the known ones are sim",
+        "did you mean 'nrf54'? the known ones are host, nrf54, ",
         ExitCode.INPUT,
     ),
     "model missing": (["--model", "none.tflite"], "No such file", ExitCode.INPUT),

@@ -170,7 +170,7 @@ PLUGIN = ("-p", "harness.pytest_plugin")
 USAGE: dict[str, tuple[list[str], str]] = {
     "board": (
         ["--board", "nrf99"],
-        "unknown board 'nrf99'; the known ones are sim, nrf54, nrf54l15dk, nrf54lm20dk",
+        "unknown board 'nrf99'; did you mean 'nrf54'? the known ones are host, nrf54, ",
     ),
     "model": (["--model", "none.tflite"], "--model none.tflite: no such file"),
     "data": (["--data", "none.npy"], "--data none.npy: no such file"),
@@ -223,3 +223,43 @@ def test_help_lists_the_options(inner: pytest.Pytester) -> None:
         assert option in text
     for option in ("--serial-number", "--port"):
         assert option in text
+
+
+BROKEN_LINK = """
+import pytest
+from harness.errors import TransportTimeout
+
+@pytest.fixture
+def cable():
+    raise TransportTimeout("the link stayed silent for 5 s; check the cable")
+
+def test_setup(cable):
+    pass
+
+def test_call():
+    raise TransportTimeout("the board was unplugged at image 7")
+
+def test_fine():
+    pass
+"""
+
+
+def test_a_broken_link_is_no_failed_test(inner: pytest.Pytester) -> None:
+    inner.makepyfile(test_it=BROKEN_LINK)
+    result = inner.runpytest_inprocess(*PLUGIN, "-v", "--junitxml=r.xml", "test_it.py")
+    assert result.ret == 14
+    text = result.stdout.str()
+    assert text.count("INFRASTRUCTURE") == 2
+    assert "2 infrastructure" in text
+    assert "failed" not in text.splitlines()[-1]
+    assert "say nothing about the model" in text
+    junit = (inner.path / "r.xml").read_text()
+    assert 'name="infrastructure"' in junit
+    assert "unplugged at image 7" in junit
+
+
+def test_a_failed_test_beside_a_broken_link_counts(inner: pytest.Pytester) -> None:
+    inner.makepyfile(test_it=BROKEN_LINK + "\ndef test_wrong():\n    assert 1 == 2\n")
+    result = inner.runpytest_inprocess(*PLUGIN, "test_it.py")
+    assert result.ret == 1
+    assert "1 failed" in result.stdout.str().splitlines()[-1]
