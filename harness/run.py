@@ -68,6 +68,8 @@ class RunRequest:
     transpose: bool = False
     skip_softmax: bool = False
     require_hardware: bool = False
+    serial_number: str | None = None
+    port: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,7 +151,12 @@ def run(request: RunRequest, observe: Observer | None = None) -> RunResult:
 
 def prepare(request: RunRequest) -> Prepared:
     """Select the board, compile the model and load its samples. Raises as `run` does."""
-    selection = select_board(request.board, require_hardware=request.require_hardware)
+    selection = select_board(
+        request.board,
+        require_hardware=request.require_hardware,
+        serial_number=request.serial_number,
+        port=request.port,
+    )
     if request.limit is not None and request.limit < 1:
         raise ConfigError(f"the limit is {request.limit}; expected at least 1 sample")
     model = read_model(request.model or DEFAULT_MODEL)
