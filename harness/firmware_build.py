@@ -34,7 +34,7 @@ IMAGE_NAME: Final = "firmware"
 
 _COMMON: Final = (
     *("-std=c11", "-Wall", "-Wextra", "-Werror", "-Wconversion"),
-    *("-O2", "-g0", "-fomit-frame-pointer", "-ffunction-sections", "-fdata-sections"),
+    *("-O2", "-g0", "-ffp-contract=off", "-fomit-frame-pointer", "-ffunction-sections", "-fdata-sections"),
     *("-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fno-stack-protector"),
 )
 _LINK: Final = ("-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,-e,axr_reset_handler")
@@ -42,7 +42,7 @@ _TIMEOUT_S: Final = 300.0
 _VARIABLES_RESERVE: Final = 16 * 1024
 """RAM kept for the firmware's own variables when the model slot gets the rest."""
 _SLOT_STEP: Final = 1024
-_OVERFLOW: Final = re.compile(r"will not fit in region|overflowed by|region .* overflow")
+_OVERFLOW: Final = re.compile(r"will not fit in region|overflowed by|range overlaps with")
 
 
 @dataclass(frozen=True, slots=True)

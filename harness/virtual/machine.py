@@ -33,7 +33,8 @@ _PRECISE_BUS_ERROR: Final = 0x8200  # CFSR: precise, BFAR valid
 _FETCH_BUS_ERROR: Final = 0x0100
 _UNDEFINED: Final = 1 << 16
 _FRAME: Final = struct.Struct("<8I")
-_MAX_RESETS_WITHOUT_IDLE: Final = 8
+_MAX_RESETS_IN_A_ROW: Final = 8
+_SOON_CYCLES: Final = CLOCK_HZ // 20
 
 
 class Machine:
@@ -60,7 +61,9 @@ class Machine:
         self._error: BaseException | None = None
         self._stopping = False
         self._reset_wanted = False
+        self._actions: list[Callable[[], None]] = []
         self._resets = 0
+        self._last_reset = 0
         self._bad_access: tuple[int, int, int] | None = None
         self._trap = 0
         self._uc = _new_core()
@@ -100,12 +103,28 @@ class Machine:
 
     def poke(self, address: int, data: bytes) -> None:
         """Write memory as a debugger would, code included; for tests of faults."""
-        self._uc.mem_write(address, data)
-        self._uc.ctl_flush_tb()
+
+        def write() -> None:
+            self._uc.mem_write(address, data)
+            self._uc.ctl_flush_tb()
+
+        self._between_blocks(write)
 
     def reset(self) -> None:
         """Reset as by the kit's button, RAM kept."""
-        self._want_reset()
+        self._between_blocks(self._want_reset)
+
+    def _between_blocks(self, action: Callable[[], None]) -> None:
+        """Have the machine's thread do something while the core stands still."""
+        done = threading.Event()
+
+        def act() -> None:
+            action()
+            done.set()
+
+        self._actions.append(act)
+        while self._thread.is_alive() and not done.wait(0.005):
+            self._uc.emu_stop()
 
     # ---- memory ----
 
@@ -176,7 +195,6 @@ class Machine:
 
     def _on_idle(self, *_: Any) -> None:
         """The firmware has nothing to do: wait for input as long as it would, and let time pass."""
-        self._resets = 0
         line = self.line
         if not line.chip_has_input and not self._stopping:
             with line.changed:
@@ -231,14 +249,21 @@ class Machine:
         except unicorn.UcError as error:
             self._take_core_error(error)
             return
+        while self._actions:
+            self._actions.pop(0)()
         if self._reset_wanted:
             self._reset_wanted = False
-            self._resets += 1
-            if self._resets > _MAX_RESETS_WITHOUT_IDLE:
-                raise DeviceFault("the firmware resets itself again and again before it is ready")
+            self._count_reset()
             self._enter_reset(RESET_REQUEST)
         elif self._trap:
             self._take_fault(_HARD_FAULT if self._trap != 1 else _USAGE_FAULT, _UNDEFINED, 0)
+
+    def _count_reset(self) -> None:
+        soon = self._now() - self._last_reset < _SOON_CYCLES
+        self._last_reset = self._now()
+        self._resets = self._resets + 1 if soon else 1
+        if self._resets > _MAX_RESETS_IN_A_ROW:
+            raise DeviceFault("the firmware resets itself again and again, soon after its start")
 
     def _take_core_error(self, error: unicorn.UcError) -> None:
         if error.errno == unicorn.UC_ERR_INSN_INVALID:
