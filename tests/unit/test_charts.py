@@ -19,6 +19,7 @@ from harness.charts.histogram import difference_histogram, gathered
 from harness.charts.lifetime import Span, buffer_lifetime
 from harness.charts.png import data_uri, picture, png_bytes
 from harness.charts.svg import round_steps, short, standalone
+from harness.charts.terminal import bar_text, lifetime_lines
 from harness.markup import Markup, element, number, text
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -178,3 +179,31 @@ def test_axis_steps_are_round_and_reach_the_top(most: float, steps: int) -> None
 def test_long_names_are_cut() -> None:
     assert short("abcdef", 4) == "abc…"
     assert short("abcd", 4) == "abcd"
+
+
+@pytest.mark.parametrize(
+    ("value", "most", "bar"),
+    [
+        (0, 8, ""),
+        (8, 8, "████"),
+        (4, 8, "██"),
+        (1, 8, "▌"),
+        (1e-9, 8, "▏"),
+        (3, 0, ""),
+        (9, 8, "████"),
+    ],
+)
+def test_bars_of_text(value: float, most: float, bar: str) -> None:
+    assert bar_text(value, most, 4) == bar
+
+
+def test_buffer_as_text() -> None:
+    spans = [Span("input", 0, 100, -1, 0), Span("0 conv2d", 100, 50, 0, 1)]
+    assert lifetime_lines(spans, 2, rows=3) == [
+        "      100 ·BB",
+        "       50 AA·",
+        "        0 AA·",
+        "A  input: 100 bytes at 0, layers input to 0",
+        "B  0 conv2d: 50 bytes at 100, layers 0 to 1",
+    ]
+    assert lifetime_lines([], 3) == []
