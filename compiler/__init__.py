@@ -41,7 +41,16 @@ from compiler.options import CompileOptions
 from compiler.pipeline import Translation, check_name, compile_model, translate
 from compiler.plain_yaml import load as load_yaml
 from compiler.printer import dump
-from compiler.reference import Execution, dequantize_output, interpret, quantize_input
+from compiler.reference import (
+    Execution,
+    dequantize_output,
+    execute_layer,
+    interpret,
+    operand_shapes,
+    quantize_input,
+    view_operand,
+    zero_point_of,
+)
 from compiler.scan import Placement, ScanReport, scan_model
 from compiler.tflite_reader import read_tflite
 from compiler.transposition import swapped_layers
@@ -82,10 +91,12 @@ __all__ = [
     "differences",
     "dump",
     "encode",
+    "execute_layer",
     "interpret",
     "is_c_identifier",
     "job_variants",
     "load_yaml",
+    "operand_shapes",
     "quantize_input",
     "read_jobs",
     "read_tflite",
@@ -94,4 +105,6 @@ __all__ = [
     "swapped_layers",
     "translate",
     "verify",
+    "view_operand",
+    "zero_point_of",
 ]

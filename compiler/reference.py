@@ -178,6 +178,14 @@ def zero_point_of(program: AxonProgram, producer: int) -> int:
     return layer.input_zero_point if layer.op is Op.MAX_POOL else layer.output_zero_point
 
 
+def execute_layer(program: AxonProgram, layer: Layer, operands: Sequence[IntArray]) -> IntArray:
+    """One layer of a verified program, by its definition; not for persistent variables.
+
+    operands: what the layer sees of its producers (`view_operand`), each [batch, C, H, W].
+    """
+    return _KERNELS[layer.op](program, layer, operands)
+
+
 # --- one inference ------------------------------------------------------------------------------
 
 
@@ -224,7 +232,7 @@ def _run(
         if layer.op is Op.PERSISTENT_VARIABLE:
             values[index] = state[index]
         else:
-            operands = [_operand(values[operand.producer], operand) for operand in layer.inputs]
+            operands = [view_operand(values[operand.producer], operand) for operand in layer.inputs]
             values[index] = _KERNELS[layer.op](program, layer, operands)
         for operand in layer.inputs:
             producer = operand.producer
@@ -232,7 +240,7 @@ def _run(
                 values.pop(producer, None)
     for index, old in state.items():
         assigned = program.layers[index].inputs[0]
-        state[index] = _operand(values[assigned.producer], assigned).reshape(old.shape)
+        state[index] = view_operand(values[assigned.producer], assigned).reshape(old.shape)
     return values
 
 
@@ -246,7 +254,7 @@ def _last_readers(program: AxonProgram) -> dict[int, int]:
     return readers
 
 
-def _operand(values: IntArray, operand: LayerInput) -> IntArray:
+def view_operand(values: IntArray, operand: LayerInput) -> IntArray:
     """What a layer sees of its producer: all of it, possibly as another shape, or a split's part.
 
     A change of shape keeps the [C][H][W] order of the elements, as memory on the device does.
