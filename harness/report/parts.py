@@ -117,7 +117,7 @@ def facts(caption: str, rows: Mapping[str, object]) -> Markup:
 def figure(drawn: Markup, origin: Origin, data: Markup | None = None) -> Markup:
     """A chart with its source, and its figures as a table to open."""
     parts: list[Markup] = [
-        element("div", drawn, class_="scroll"),
+        element("div", drawn, class_="scroll", role="group", aria_label="Chart", tabindex=0),
         element("figcaption", origin_line(origin)),
     ]
     if data is not None:
