@@ -27,7 +27,7 @@ HINT: Final = (
     "system: --toolchain zig"
 )
 _TIMEOUT_S: Final = 1800.0
-_FOLDERS: Final = ("include", "core", "backends", "boards/templates", "ports/zephyr")
+_FOLDERS: Final = ("include", "core", "backends", "ports/zephyr")
 
 
 def build_zephyr(
