@@ -1,6 +1,7 @@
 """Compiles every C file of the firmware with warnings as errors: `python -m tests.support.check_c`.
 
-Host files with the bundled clang and, when there is one, gcc; bare-metal files for the Cortex-M33.
+The host's files with the bundled clang and, when there is one, gcc; then the whole image of every
+board that has one, for the embedded model.
 """
 
 from __future__ import annotations
@@ -15,11 +16,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from compiler import CompileOptions, compile_model
+from harness.board import load_boards
+from harness.errors import ToolchainError
+from harness.firmware_build import build_firmware, firmware_model
+from harness.model_file import DEFAULT_MODEL
+
 FIRMWARE: Final = Path(__file__).parents[2] / "firmware"
 WARNINGS: Final = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-O1", "-c")
 INCLUDES: Final = ("include", "core", "ports", "backends/cpu")
 BUNDLED: Final = (sys.executable, "-m", "ziglang", "cc")
-CORTEX_M33: Final = ("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m33")
 PORTABLE: Final = ("core", "backends/cpu")
 
 
@@ -34,9 +40,6 @@ def _jobs() -> Iterator[tuple[tuple[str, ...], Path]]:
         yield BUNDLED, source
         if shutil.which("gcc"):
             yield ("gcc",), source
-    libc = FIRMWARE / "ports" / "nrf54l" / "libc"
-    for source in _sources(*PORTABLE, "ports/nrf54l"):
-        yield (*BUNDLED, *CORTEX_M33, "-isystem", str(libc)), source
 
 
 def _complaint(job: tuple[int, tuple[str, ...], Path], folder: Path) -> str:
@@ -61,14 +64,29 @@ def _complaint(job: tuple[int, tuple[str, ...], Path], folder: Path) -> str:
     return f"{source.relative_to(FIRMWARE)}:\n{result.stderr}" if result.returncode else ""
 
 
+def _images(folder: Path) -> Iterator[str]:
+    """Builds every bare-metal board's image; yields what the builds complain about."""
+    program = compile_model(DEFAULT_MODEL.read_bytes(), CompileOptions("digits_resnet8"))
+    for board in load_boards().values():
+        if board.firmware is None or board.firmware.chip is None:
+            continue
+        try:
+            build_firmware(board, firmware_model(program, memory=board.memory), folder=folder)
+            print(f"{board.name}: image built")
+        except ToolchainError as error:
+            yield f"{board.name}: {error}"
+
+
 def main() -> int:
     """0 when nothing was found."""
     jobs = [(number, *job) for number, job in enumerate(_jobs())]
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
-        complaints = list(pool.map(lambda job: _complaint(job, Path(folder)), jobs))
-    failures = [complaint for complaint in complaints if complaint]
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(os.cpu_count()) as pool:
+        folder = Path(name)
+        complaints = list(pool.map(lambda job: _complaint(job, folder), jobs))
+        failures = [complaint for complaint in complaints if complaint]
+        failures += list(_images(folder))
     print("\n".join(failures), file=sys.stderr)
-    print(f"{len(jobs)} compilations of the firmware, {len(failures)} failed")
+    print(f"{len(jobs)} compilations for this machine, {len(failures)} complaints")
     return int(bool(failures))
 
 
