@@ -8,7 +8,7 @@ or None. Sources: Nordic's public list of supported operators, and what the code
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -104,9 +104,7 @@ class Case:
 
     def turned(self, dims: Dims) -> Dims:
         """An extent, transposed when the variant is."""
-        if self.options.transpose:
-            return replace(dims, height=dims.width, width=dims.height)
-        return dims
+        return self.options.turned(dims)
 
     @property
     def data(self) -> list[Tensor]:
@@ -294,10 +292,11 @@ def _channel_counts(case: Case, outputs: int) -> Finding | None:
 
 
 def filter_size(case: Case) -> Finding | None:
-    """Filters are at most 16 high and 16 wide (32 wide when 1 high), dilation included."""
+    """Filters are at most 16 by 16 (on a map 1 high: 1 by 32), dilation included."""
     height, width = window_extent(case.model, case.op)
     seen = case.turned(Dims(height, width, 1))
-    widest = MAX_FILTER_WIDTH_1D if seen.height == 1 else MAX_FILTER
+    line = case.turned(dims_of(case.tensor(0).shape)).height == seen.height == 1
+    widest = MAX_FILTER_WIDTH_1D if line else MAX_FILTER
     if seen.height > MAX_FILTER or seen.width > widest:
         advice = "use a smaller filter or several in a row"
         return Finding(f"{seen.height}x{seen.width}", f"{MAX_FILTER}x{widest}", advice)
@@ -381,7 +380,7 @@ def _spans(case: Case) -> bool:
 def local_maximum(case: Case) -> Finding | None:
     """A max pool leaves more than one row or column: Nordic's code generator sums what it spans."""
     window = window_extent(case.model, case.op)
-    if _spans(case):
+    if window != (1, 1) and _spans(case):
         advice = "use average pooling, or leave a 2-wide result and slice it"
         return Finding(f"a {window[0]}x{window[1]} maximum over the whole side", "a part", advice)
     return None
@@ -462,15 +461,6 @@ def linear_width(case: Case) -> Finding | None:
     width = case.seen(dims_of(case.result.shape)).width
     if width > MAX_LINEAR_WIDTH:
         return Finding(f"width {width}", f"at most {MAX_LINEAR_WIDTH}", "transpose or split")
-    return None
-
-
-def whole_words_unquantized(case: Case) -> Finding | None:
-    """An addition that is an int32 model output has rows of a multiple of 4 elements."""
-    width = case.seen(dims_of(case.result.shape)).width
-    if case.int32_output and width % 4:
-        advice = "keep the int8 output; Nordic's tool pads each row of the int32 result"
-        return Finding(f"width {width}", "a multiple of 4", advice)
     return None
 
 
@@ -614,7 +604,7 @@ _CONVOLUTION: Final = (constant_weights, weight_shape, filter_size, stride_size,
 _PAIR: Final = (two_operands, int8_constant, broadcast)
 
 CONSTRAINTS: Final[dict[str, tuple[Constraint, ...]]] = {
-    "ADD": (*_PAIR, linear_width, whole_words_unquantized, first_batch_only),
+    "ADD": (*_PAIR, linear_width, first_batch_only),
     "AVERAGE_POOL_2D": (
         pool_size,
         stride_size,

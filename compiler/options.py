@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from compiler.ir import Options
+from compiler.ir import Dims, Options
 
 MODEL_NAME_PATTERN: Final = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
 
@@ -29,3 +29,9 @@ class CompileOptions:
     op_radix: int = 0
     labels: tuple[str, ...] = ()
     limits: Options = field(default_factory=Options)
+
+    def turned(self, dims: Dims) -> Dims:
+        """An extent as the device sees it: height and width change places when transposed."""
+        if self.transpose:
+            return replace(dims, height=dims.width, width=dims.height)
+        return dims

@@ -64,7 +64,7 @@ def check_name(name: str) -> None:
 
 def prepare(source: Model, options: CompileOptions) -> Model:
     """The model in the form that the constraints judge and the lowering takes."""
-    return legalise(_without_softmax(source) if options.skip_softmax else source)
+    return legalise(_without_softmax(source) if options.skip_softmax else source, options)
 
 
 def _without_softmax(model: Model) -> Model:

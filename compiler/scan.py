@@ -59,7 +59,8 @@ def scan_model(data: bytes, options: CompileOptions | None = None) -> ScanReport
     violations = check(legal, chosen)
     violations += () if violations else _lowering_violation(legal, chosen)
     turned = replace(chosen, transpose=not chosen.transpose)
-    transposable = not check(legal, turned) and not _lowering_violation(legal, turned)
+    lying = prepare(source, turned)
+    transposable = not check(lying, turned) and not _lowering_violation(lying, turned)
     return ScanReport(
         supported=not violations,
         violations=violations,

@@ -8,11 +8,21 @@ import numpy as np
 
 from compiler.dims import dims_of
 from compiler.fixedpoint import Requant, int32_array, per_channel
-from compiler.ir import EXTERNAL_INPUT, Dims, IntArray, Layer, Op
+from compiler.ir import Dims, IntArray, Layer, Op
 from compiler.lowering.site import Site, Stage, activation_of, build, finish, input_gain, stage_of
 from compiler.passes.padding import window_pads
 
 MAX_POINTWISE_STRIDE: Final = 2
+PACKED: Final = (
+    "BATCH_TO_SPACE_ND",
+    "LOGISTIC",
+    "PERSISTENT_VARIABLE",
+    "RESHAPE",
+    "RESIZE_NEAREST_NEIGHBOR",
+    "SPACE_TO_BATCH_ND",
+    "TANH",
+)
+"""Operators whose result has no row padding, as the model input: the CPU writes it."""
 STRIPE_ELEMENTS: Final = 2048 * 3
 """Elements, rows and channels rounded up, that a pointwise convolution takes at once."""
 
@@ -23,33 +33,45 @@ def convolution(site: Site) -> Layer:
     A 1x1 kernel is the pointwise operation where that computes it rightly, else a convolution.
     """
     weights, dilation = _dilated(site, np.asarray(site.constant(1)))
-    pointwise = weights.shape[1:3] == (1, 1) and _suits_pointwise(site)
+    extent = dims_of(site.tensor(0).shape)
+    attributes, pads = site.op.attributes, window_pads(site.model, site.op)
+    padded = any((pads.left, pads.right, pads.top, pads.bottom))
+    strides = (attributes["stride_h"], attributes["stride_w"])
+    pointwise = weights.shape[1:3] == (1, 1) and not padded
+    pointwise = pointwise and suits_pointwise(site, extent, site.output_dims(), strides)
     op = Op.POINTWISE_CONV2D if pointwise else Op.CONV2D
     return _layer(site, op, weights.transpose(0, 3, 1, 2), dilation)
 
 
-def _suits_pointwise(site: Site) -> bool:
+def suits_pointwise(site: Site, extent: Dims, result: Dims, strides: tuple[int, int]) -> bool:
     """Whether the pointwise operation gives the right result here (observed of compiler 1.4.0).
 
-    It ignores padding and all batches but the first, strides along rows by 2 at most, and takes the
-    packed model input only in rows of 4 elements and more; of a map cut into stripes, only in whole
-    words.
+    It ignores padding and all batches but the first, strides along rows by 2 at most, and pads rows
+    of less than 4 wide elements. It takes packed data (the model input, what the CPU wrote) only in
+    rows of 4 elements and more; of a map cut into stripes, only in whole words. As the first layer
+    it may overwrite the model input.
     """
-    extent = dims_of(site.tensor(0).shape)
-    attributes = site.op.attributes
-    pads = window_pads(site.model, site.op)
-    if any((pads.left, pads.right, pads.top, pads.bottom)) or extent.batch > 1:
+    extent, result = site.options.turned(extent), site.options.turned(result)
+    stride, stride_x = reversed(strides) if site.options.transpose else strides
+    if extent.batch > 1 or stride_x > MAX_POINTWISE_STRIDE:
         return False
-    sides = [(extent.height, attributes["stride_h"]), (extent.width, attributes["stride_w"])]
-    (height, stride), (width, stride_x) = reversed(sides) if site.options.transpose else sides
-    if stride_x > MAX_POINTWISE_STRIDE:
+    narrow = result.width < 4 and (result.height, result.width) != (1, 1)
+    if narrow and stage_of(site).byte_width > 1:
         return False
-    if site.operand(0).producer != EXTERNAL_INPUT:
+    if not _is_packed(site):
         return True
-    words, groups = -(-width // 4), -(-extent.channels // 6)
-    rows = (height - 1) // stride + 1
+    if len(site.model.consumers(site.op.inputs[0])) > 1 and site.op is site.model.operators[0]:
+        return False
+    words, groups = -(-extent.width // 4), -(-extent.channels // 6)
+    rows = (extent.height - 1) // stride + 1
     striped = rows * words * 4 * groups * 6 > STRIPE_ELEMENTS
-    return width >= 4 and not (striped and width % 4)
+    return extent.width >= 4 and not (striped and extent.width % 4)
+
+
+def _is_packed(site: Site) -> bool:
+    """Whether the operand lies without row padding."""
+    producer = site.model.producer(site.op.inputs[0])
+    return producer is None or producer.code in PACKED
 
 
 def depthwise(site: Site) -> Layer:
@@ -60,7 +82,7 @@ def depthwise(site: Site) -> Layer:
 
 def _layer(site: Site, op: Op, weights: IntArray, dilation: tuple[int, int]) -> Layer:
     stage = stage_of(site)
-    requant = channel_requant(site, stage)
+    requant = channel_requant(site, stage, per_channel_gain=True)
     attributes = site.op.attributes
     in_channels = weights.shape[1] if weights.ndim == 4 else weights.shape[0]
     return build(
@@ -116,17 +138,17 @@ def folded_bias(site: Site, weights: IntArray) -> IntArray:
     return int32_array(folded.tolist())
 
 
-def channel_requant(site: Site, stage: Stage) -> Requant:
+def channel_requant(site: Site, stage: Stage, *, per_channel_gain: bool) -> Requant:
     """scale_in * scale_weight[channel] / scale_out, in float32 as Nordic's front end computes it.
 
-    Per-tensor weights of a convolution are written as one scale a channel, for the NPU reads one
+    per_channel_gain: write a single scale once a channel, for a convolution on the NPU reads one
     each; a fully connected layer takes a single one. Leaky ReLU stores a pair per channel: the
     negative multiplier (times alpha, truncated), then the positive one.
     """
     gain = np.float32(site.quant(0).scale * input_gain(site))
     weights = site.quant(1).scales
-    if weights.size == 1 and site.op.code != "FULLY_CONNECTED":
-        weights = np.repeat(weights, site.output_dims().channels)
+    if weights.size == 1 and per_channel_gain:
+        weights = np.repeat(weights, site.result.shape[-1])
     scales = [np.float32(np.float32(gain * weight) / stage.scale) for weight in weights]
     requant = per_channel(scales, high=stage.high, zero_point=stage.zero_point)
     alpha = site.op.attributes.get("leaky_alpha")

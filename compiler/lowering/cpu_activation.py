@@ -24,12 +24,15 @@ def cpu_activation(site: Site) -> Layer:
         stage = Stage(np.float32(1), 0, byte_width=4)
     scale = np.float32(np.float32(1) / quant.scale)
     requant = finish(site, single(scale, zero_point=quant.zero_point), stage)
-    source = replace(dims_of(site.tensor(0).shape), byte_width=width)
+    # A pixel's channels may have been reshaped to a row; the layer takes them as they lie.
+    extent = dims_of(site.model.tensors[site.model.root(site.op.inputs[0])].shape)
+    source = replace(extent, byte_width=width)
     return build(
         site,
         _OPS[site.op.code],
         (site.operand(0, source),),
         stage,
+        output_dims=replace(extent, byte_width=stage.byte_width),
         multipliers=requant.multipliers,
         shifts=requant.shifts,
     )

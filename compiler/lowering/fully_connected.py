@@ -6,7 +6,7 @@ import numpy as np
 
 from compiler.dims import dims_of
 from compiler.ir import Dims, IntArray, Layer, LayerInput, Op
-from compiler.lowering.convolution import channel_requant, folded_bias
+from compiler.lowering.convolution import channel_requant, folded_bias, suits_pointwise
 from compiler.lowering.site import Site, activation_of, build, stage_of
 
 
@@ -20,7 +20,7 @@ def fully_connected(site: Site) -> Layer:
     outputs, width = weights.shape
     rows = site.tensor(0).elements // width
     stage = stage_of(site)
-    requant = channel_requant(site, stage)
+    requant = channel_requant(site, stage, per_channel_gain=rows > 1)
     common = {
         "input_zero_point": site.quant(0).zero_point,
         "activation": activation_of(site, stage),
@@ -29,14 +29,14 @@ def fully_connected(site: Site) -> Layer:
         "shifts": requant.shifts,
     }
     if rows > 1:
-        source = site.operand(0, Dims(1, rows, width))
+        seen, result = Dims(1, rows, width), Dims(1, rows, outputs, stage.byte_width)
         kernel = np.ascontiguousarray(weights.reshape(outputs, width, 1, 1), dtype=np.int8)
         return build(
             site,
-            Op.POINTWISE_CONV2D,
-            (source,),
+            Op.POINTWISE_CONV2D if suits_pointwise(site, seen, result, (1, 1)) else Op.CONV2D,
+            (site.operand(0, seen),),
             stage,
-            output_dims=Dims(1, rows, outputs, stage.byte_width),
+            output_dims=result,
             filter_dims=Dims(1, 1, width, 1, 0),
             stride_x=1,
             stride_y=1,

@@ -10,13 +10,20 @@ from collections.abc import Callable
 from typing import Final
 
 from compiler.model import Model
+from compiler.options import CompileOptions
 from compiler.passes.activations import fuse_activations
 from compiler.passes.casts import settle_casts
 from compiler.passes.concatenations import chain_concatenations
-from compiler.passes.isolation import isolate_activations, separate_outputs
+from compiler.passes.cropping import crop_filters
+from compiler.passes.entrance import isolate_input
+from compiler.passes.isolation import (
+    isolate_activations,
+    separate_outputs,
+    softmax_to_the_end,
+)
 from compiler.passes.lines import lay_down_lines
 from compiler.passes.operands import order_operands
-from compiler.passes.padding import fold_padding
+from compiler.passes.padding import fold_padding, pad_channels_behind
 from compiler.passes.reshapes import (
     join_reshapes,
     keep_reduced_dims,
@@ -26,6 +33,7 @@ from compiler.passes.slices import resolve_slices
 from compiler.passes.variables import join_variables
 
 Pass = Callable[[Model], Model]
+VariantPass = Callable[[Model, CompileOptions], Model]
 
 PIPELINE: Final[tuple[Pass, ...]] = (
     join_variables,
@@ -38,14 +46,24 @@ PIPELINE: Final[tuple[Pass, ...]] = (
     join_reshapes,
     settle_reshapes,
     fold_padding,
+    pad_channels_behind,
+)
+
+VARIANT_PIPELINE: Final[tuple[VariantPass, ...]] = (
+    crop_filters,
     order_operands,
     isolate_activations,
     separate_outputs,
+    isolate_input,
+    softmax_to_the_end,
 )
+"""What depends on how the model lies and on the width of its outputs; runs behind `PIPELINE`."""
 
 
-def legalise(model: Model, passes: tuple[Pass, ...] = PIPELINE) -> Model:
+def legalise(model: Model, options: CompileOptions) -> Model:
     """Run all passes in order."""
-    for rewrite in passes:
+    for rewrite in PIPELINE:
         model = rewrite(model)
+    for adapt in VARIANT_PIPELINE:
+        model = adapt(model, options)
     return model

@@ -21,10 +21,19 @@ def fuse_activations(model: Model) -> Model:
             model = _fuse(model, op, takers, fused_activation_function=op.code)
         elif op.code == "LEAKY_RELU":
             slope = {"leaky_alpha": op.attributes["alpha"]}
-            model = _fuse(model, op, CONVOLUTIONS, **slope)
+            single = _one_gain(model, op)
+            model = _fuse(model, op, CONVOLUTIONS if single else CONVOLUTIONS[:2], **slope)
         elif op.code == "MAX_POOL_2D" and op.attributes["fused_activation_function"] != "NONE":
             model = _detach_from_max_pool(model, op)
     return model
+
+
+def _one_gain(model: Model, op: Operator) -> bool:
+    """Whether the producer's weights have one scale: two slopes a channel fit no dense layer."""
+    producer = model.producer(op.inputs[0])
+    weights = None if producer is None else producer.inputs[1:2]
+    quant = model.tensors[weights[0]].quant if weights and weights[0] >= 0 else None
+    return quant is None or quant.scales.size == 1
 
 
 def _saturates_first(model: Model, op: Operator) -> bool:

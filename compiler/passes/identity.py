@@ -45,3 +45,33 @@ def identity(
         MappingProxyType(attributes),
     )
     return model, op
+
+
+def dense_identity(model: Model, index: int, source: int, target: int) -> tuple[Model, Operator]:
+    """As `identity`, for a row, and as a fully connected layer."""
+    count = model.tensors[source].elements
+    one = Quant(np.ones(1, np.float32), np.zeros(1, np.int64))
+    weights = Tensor("identity", (count, count), "int8", one, np.eye(count, dtype=np.int8))
+    bias = Tensor("no bias", (count,), "int32", None, np.zeros(count, np.int32))
+    model, weights_index = model.with_tensor(weights)
+    model, bias_index = model.with_tensor(bias)
+    attributes = MappingProxyType({"fused_activation_function": "NONE"})
+    operands = (source, weights_index, bias_index)
+    return model, Operator(index, "FULLY_CONNECTED", operands, (target,), attributes)
+
+
+def widening(
+    model: Model, index: int, source: int, target: int, front: int
+) -> tuple[Model, Operator]:
+    """As `identity`, with `front` channels of real zero before and as many behind as are left."""
+    inputs, outputs = (dims_of(model.tensors[i].shape).channels for i in (source, target))
+    kernel = np.zeros((outputs, 1, 1, inputs), np.int8)
+    kernel[front : front + inputs, 0, 0] = np.eye(inputs, dtype=np.int8)
+    one = Quant(np.ones(1, np.float32), np.zeros(1, np.int64))
+    weights = Tensor("widening", kernel.shape, "int8", one, kernel)
+    bias = Tensor("no bias", (outputs,), "int32", None, np.zeros(outputs, np.int32))
+    model, weights_index = model.with_tensor(weights)
+    model, bias_index = model.with_tensor(bias)
+    attributes = {**_ATTRIBUTES, "fused_activation_function": "NONE"}
+    operands = (source, weights_index, bias_index)
+    return model, Operator(index, "CONV_2D", operands, (target,), MappingProxyType(attributes))

@@ -7,8 +7,9 @@ from typing import Final
 
 from compiler.dims import dims_of
 from compiler.model import Model, Operator
+from compiler.options import CompileOptions
 from compiler.passes.activations import CONVOLUTIONS
-from compiler.passes.identity import identity
+from compiler.passes.identity import dense_identity, identity
 
 CPU_ACTIVATIONS: Final = ("SOFTMAX", "LOGISTIC", "TANH")
 _AVERAGES: Final = ("MEAN", "AVERAGE_POOL_2D")
@@ -18,9 +19,10 @@ _HANDS_OVER: Final = {
     "TANH": (*CONVOLUTIONS, *_AVERAGES, "ADD", "MUL"),
 }
 """Operations that can hand over more than 8 bits; the others get a copy behind them."""
+_ROW_WORDS: Final = {"ADD": 4, "MUL": 2}
 
 
-def isolate_activations(model: Model) -> Model:
+def isolate_activations(model: Model, options: CompileOptions) -> Model:
     """Give every softmax, sigmoid and tanh a producer of its own.
 
     The producer hands over 16 or 32-bit fixed point instead of int8, so it can have no activation,
@@ -28,18 +30,19 @@ def isolate_activations(model: Model) -> Model:
     between.
     """
     for op in model.operators:
-        if op.code in CPU_ACTIVATIONS and not _is_private(model, op):
+        if op.code in CPU_ACTIVATIONS and not _is_private(model, op, options):
             model = _insert_copy(model, op)
     return model
 
 
-def _is_private(model: Model, op: Operator) -> bool:
+def _is_private(model: Model, op: Operator, options: CompileOptions) -> bool:
     source = op.inputs[0]
     producer = model.producer(source)
     return (
         producer is not None
         and producer.code in _HANDS_OVER[op.code]
-        and _whole_words(model, producer)
+        and (producer.code == "FULLY_CONNECTED" or not _is_row(model, op))
+        and _is_whole(model, producer, options)
         and producer.attributes.get("fused_activation_function", "NONE") == "NONE"
         and "leaky_alpha" not in producer.attributes
         and len(model.consumers(source)) == 1
@@ -47,29 +50,44 @@ def _is_private(model: Model, op: Operator) -> bool:
     )
 
 
-def _whole_words(model: Model, producer: Operator) -> bool:
-    """An addition pads the rows of a wide result to four elements."""
-    width = dims_of(model.tensors[producer.outputs[0]].shape).width
-    return producer.code != "ADD" or width % 4 == 0
+def _is_row(model: Model, op: Operator) -> bool:
+    """A softmax over a row: Nordic's code takes it so only behind a fully connected layer."""
+    if op.code != "SOFTMAX" or len(model.tensors[op.inputs[0]].shape) > 4:
+        return False
+    extent = dims_of(model.tensors[model.root(op.inputs[0])].shape)
+    return extent.height == extent.channels == 1
+
+
+def _is_whole(model: Model, producer: Operator, options: CompileOptions) -> bool:
+    """Whether wide rows come out whole: an addition pads them to 4 elements, a product to 2."""
+    words = _ROW_WORDS.get(producer.code, 1)
+    extent = dims_of(model.tensors[producer.outputs[0]].shape)
+    seen = extent if extent.height * extent.channels == 1 else options.turned(extent)
+    return seen.width % words == 0
 
 
 def _insert_copy(model: Model, op: Operator) -> Model:
     source = op.inputs[0]
     model, between = model.with_tensor(model.tensors[source])
-    model, copy = identity(model, op.index, source, between)
+    row = _is_row(model, op)
+    model, copy = (dense_identity if row else identity)(model, op.index, source, between)
     return model.replaced(op, copy, replace(op, inputs=(between,)))
 
 
-def separate_outputs(model: Model) -> Model:
+def separate_outputs(model: Model, options: CompileOptions) -> Model:
     """A graph output that a layer also reads gets a copy: a program's outputs are its leaves.
 
-    So does a channel padding, which is computed rightly only when a layer follows.
+    So does what is computed rightly only when a layer follows: a channel padding, and as 32-bit
+    outputs sums and products with rows of odd length and the way back from batches to space.
     """
     for number, output in enumerate(model.outputs):
         producer = model.producer(output)
-        if producer is None or not (model.consumers(output) or producer.code == "PAD"):
+        if producer is None or len(model.tensors[output].shape) > 4:
             continue
-        if len(dims_of(model.tensors[output].shape).shape) != 3:
+        wide = options.output == "int32" and (
+            producer.code == "BATCH_TO_SPACE_ND" or not _is_whole(model, producer, options)
+        )
+        if not (model.consumers(output) or producer.code == "PAD" or wide):
             continue
         model, result = model.with_tensor(model.tensors[output])
         model, copy = identity(model, producer.index, output, result)
@@ -77,3 +95,14 @@ def separate_outputs(model: Model) -> Model:
         outputs[number] = result
         model = replace(model, operators=(*model.operators, copy), outputs=tuple(outputs))
     return model
+
+
+def softmax_to_the_end(model: Model, _: CompileOptions) -> Model:
+    """Let a softmax that nothing reads be the last layer: Nordic's simulator hangs otherwise."""
+    last = [op for op in model.operators if op.code == "SOFTMAX" and _is_leaf(model, op)]
+    others = [op for op in model.operators if op not in last]
+    return replace(model, operators=(*others, *last))
+
+
+def _is_leaf(model: Model, op: Operator) -> bool:
+    return len(op.outputs) == 1 and not model.consumers(op.outputs[0])

@@ -9,6 +9,7 @@ import numpy as np
 from compiler.dims import dims_of
 from compiler.ir import Dims, Pads
 from compiler.model import Model, Operator
+from compiler.passes.identity import widening
 
 
 def fold_padding(model: Model) -> Model:
@@ -20,6 +21,19 @@ def fold_padding(model: Model) -> Model:
         foldable = all(_takes_pads(model, op, reader) for reader in readers)
         if readers and foldable and not model.is_output(op.outputs[0]):
             model = _fold(model, op, readers)
+    return model
+
+
+def pad_channels_behind(model: Model) -> Model:
+    """Channels only behind: a 1x1 convolution, for the NPU's own padding fills the wrong one."""
+    for op in model.operators:
+        table = paddings(model, op) if op.code == "PAD" else None
+        if table is None or table[:3].any() or table.min() < 0 or table.max() > 255:
+            continue
+        if table[3, 0] or len(model.tensors[op.inputs[0]].shape) not in (3, 4):
+            continue
+        model, wider = widening(model, op.index, op.inputs[0], op.outputs[0], 0)
+        model = model.replaced(op, wider)
     return model
 
 

@@ -84,15 +84,13 @@ def is_free(model: Model, op: Operator) -> bool:
     if not readers or model.root(source) in model.inputs:
         return True
     before, after = dims_of(shapes[0]), dims_of(shapes[1])
-    if before.channels > 1 and all(reader.code == "FULLY_CONNECTED" for reader in readers):
-        return True
+    if all(reader.code == "FULLY_CONNECTED" for reader in readers):
+        return before.channels > 1 or same_memory(before, after)
     if all(reader.code == "SOFTMAX" for reader in readers):
-        # Its input is 32 bits wide: a column of one-element rows is a row.
-        return same_memory(before, after) or (before.shape, after.shape) == (
-            (after.width, 1, 1),
-            (1, 1, after.width),
-        )
-    return same_memory(before, after)
+        # It takes the pixel's channels as they are; see lowering.cpu_activation.
+        column = ((after.width, 1, 1), (1, 1, after.width))
+        return before == after or (before.shape, after.shape) == column
+    return before == after
 
 
 def same_memory(before: Dims, after: Dims) -> bool:

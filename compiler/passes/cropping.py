@@ -1,0 +1,79 @@
+"""Filter rows that only ever meet padding are cut off.
+
+A 3x3 filter on a map of one row multiplies the padding's zero points by its first and last row. The
+folded bias takes them out again, so the result is the same without these rows, which Nordic's code
+generator refuses when the padding is as high as the result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from compiler.dims import dims_of
+from compiler.model import Model, Operator
+from compiler.options import CompileOptions
+from compiler.passes.padding import window_extent, window_outputs, window_pads
+
+_FILTERED = ("CONV_2D", "DEPTHWISE_CONV_2D")
+
+
+def crop_filters(model: Model, options: CompileOptions) -> Model:
+    """Cut the rows of every convolution (its columns, when the variant is transposed)."""
+    for op in model.operators:
+        if op.code in _FILTERED and _is_plain(model, op):
+            model = _crop(model, op, 2 if options.transpose else 1)
+    return model
+
+
+def _is_plain(model: Model, op: Operator) -> bool:
+    """Whether there is a filter to cut; the constraints report what else there is."""
+    weights = model.constant(op.inputs[1]) if len(op.inputs) > 1 else None
+    shapes = (model.tensors[op.inputs[0]].shape, model.tensors[op.outputs[0]].shape)
+    return (
+        weights is not None
+        and weights.ndim == 4
+        and max(len(shape) for shape in shapes) <= 4
+        and min(op.attributes["stride_h"], op.attributes["stride_w"]) >= 1
+    )
+
+
+def _crop(model: Model, op: Operator, axis: int) -> Model:
+    """`axis` of the weights [out][height][width][in]."""
+    used = _used_taps(model, op, axis)
+    weights = model.tensors[op.inputs[1]]
+    data = model.constant(op.inputs[1])
+    if data is None or not used or len(used) == data.shape[axis]:
+        return model
+    first, last = used[0], used[-1]
+    places = [slice(None)] * 4
+    places[axis] = slice(first, last + 1)
+    cut = np.ascontiguousarray(data[tuple(places)])
+    side = "h" if axis == 1 else "w"
+    step = op.attributes[f"dilation_{side}_factor"]
+    before, after = first * step, (data.shape[axis] - 1 - last) * step
+    pads = window_pads(model, op)
+    if axis == 1:
+        pads = replace(pads, top=pads.top - before, bottom=pads.bottom - after)
+    else:
+        pads = replace(pads, left=pads.left - before, right=pads.right - after)
+    model, number = model.with_tensor(replace(weights, shape=cut.shape, data=cut))
+    operands = (op.inputs[0], number, *op.inputs[2:])
+    return model.replaced(op, replace(op.with_attributes(pads=pads), inputs=operands))
+
+
+def _used_taps(model: Model, op: Operator, axis: int) -> list[int]:
+    """Taps along an axis that meet the map at one output at least."""
+    extent, pads = dims_of(model.tensors[op.inputs[0]].shape), window_pads(model, op)
+    outputs = window_outputs(extent, window_extent(model, op), pads, op)
+    side = "h" if axis == 1 else "w"
+    size, count, before = (
+        (extent.height, outputs.height, pads.top)
+        if axis == 1
+        else (extent.width, outputs.width, pads.left)
+    )
+    stride, step = op.attributes[f"stride_{side}"], op.attributes[f"dilation_{side}_factor"]
+    starts = np.arange(max(count, 0)) * stride - before
+    taps = model.tensors[op.inputs[1]].shape[axis]
+    return [i for i in range(taps) if np.any((starts + i * step >= 0) & (starts + i * step < size))]
