@@ -14,7 +14,7 @@ from compiler import AxonProgram, Dims, Op, encode
 from harness.artefacts import sha256
 from harness.board import BoardKind, BoardSpec, image_board, load_boards
 from harness.device import Array, DeviceInfo, Inference, check_inputs
-from harness.errors import BoardNotFound, ConfigError, ProtocolError
+from harness.errors import BoardNotFound, ConfigError, DeviceFault, ProtocolError
 from harness.link import RunOptions
 from harness.progress import Progress
 from harness.protocol import HelloReply
@@ -81,7 +81,7 @@ class BoardDevice:
     def infer(self, inputs: Array, progress: Progress | None = None) -> Inference:
         """See `Device`."""
         if self._closed:
-            raise ConfigError(f"{self.board.name} was closed; open it again")
+            raise DeviceFault(f"{self.board.name} was closed; open it again")
         check_inputs(inputs, self.program.input_dims)
         data = np.ascontiguousarray(inputs.transpose(0, 2, 3, 1)).tobytes()
 

@@ -7,12 +7,21 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from compiler import AxonProgram
+from harness.board import load_boards
+from harness.board_device import open_board_device
 from harness.device import Device, SimDevice
 
 Opener = Callable[[AxonProgram], Device]
 
+
+def _board(name: str) -> Opener:
+    return lambda program: open_board_device(load_boards()[name], program)
+
+
 DEVICES: dict[str, Opener] = {
     "sim": SimDevice,
+    "host": _board("host"),
+    "virt-nrf54l15": _board("virt-nrf54l15"),
 }
 
 
