@@ -97,7 +97,7 @@ class _Message:
         """The struct at the start of `body`. Raises ProtocolError when that is too short."""
         if len(body) < cls.byte_size():
             raise ProtocolError(
-                f"a {cls.__name__} frame has {len(body)} bytes; expected at least {cls.byte_size()}"
+                f"the body of {cls.__name__} has {len(body)} bytes; expected at least {cls.byte_size()}"
             )
         return cls(*struct.unpack_from("<" + cls.LAYOUT, body))
 
