@@ -18,6 +18,7 @@ from unicorn import arm_const as arm
 from harness.board import Memory
 from harness.errors import BoardError, DeviceFault
 from harness.firmware_image import LoadedElf
+from harness.virtual.block_counter import count_blocks
 from harness.virtual.chip import CLOCK_HZ, RESET_REQUEST, Chip, SerialLine
 from harness.virtual.register_map import RegisterMap
 
@@ -55,7 +56,6 @@ class Machine:
         self.line = line
         self._elf = elf
         self._memory = memory
-        self._cycles = [0]
         self._realtime = realtime
         self._started_at = 0.0
         self._error: BaseException | None = None
@@ -67,6 +67,7 @@ class Machine:
         self._bad_access: tuple[int, int, int] | None = None
         self._trap = 0
         self._uc = _new_core()
+        self._counter = count_blocks(self._uc)
         self.chip = Chip(registers, line, self._now, self._fetch, self._store, self._want_reset)
         self._map_memory()
         self._add_hooks()
@@ -99,7 +100,7 @@ class Machine:
     @property
     def executed_instructions(self) -> int:
         """Since start, the cycles that passed while idle included."""
-        return self._cycles[0]
+        return self._counter.executed
 
     def poke(self, address: int, data: bytes) -> None:
         """Write memory as a debugger would, code included; for tests of faults."""
@@ -107,6 +108,7 @@ class Machine:
         def write() -> None:
             self._uc.mem_write(address, data)
             self._uc.ctl_flush_tb()
+            self._counter.forget()
 
         self._between_blocks(write)
 
@@ -170,28 +172,12 @@ class Machine:
 
     def _add_hooks(self) -> None:
         uc = self._uc
-        uc.hook_add(unicorn.UC_HOOK_BLOCK, self._counting_hook())
         idle = self._elf.symbols.get("axr_port_idle")
         if idle is not None:
             entry = idle & ~1
             uc.hook_add(unicorn.UC_HOOK_BLOCK, self._on_idle, begin=entry, end=entry)
         uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_bad_access)
         uc.hook_add(unicorn.UC_HOOK_INTR, self._on_trap)
-
-    def _counting_hook(self) -> Callable[[Any, int, int, Any], None]:
-        lengths: dict[int, int] = {}
-        cycles = self._cycles
-        read = self._uc.mem_read
-
-        def count(_: Any, address: int, size: int, __: Any) -> None:
-            key = size << 32 | address
-            try:
-                cycles[0] += lengths[key]
-            except KeyError:
-                lengths[key] = _instructions(read(address, size))
-                cycles[0] += lengths[key]
-
-        return count
 
     def _on_idle(self, *_: Any) -> None:
         """The firmware has nothing to do: wait for input as long as it would, and let time pass."""
@@ -202,9 +188,9 @@ class Machine:
                     lambda: line.chip_has_input or self._stopping, _IDLE_SECONDS
                 )
             if not arrived:
-                self._cycles[0] += int(CLOCK_HZ * _IDLE_SECONDS)
+                self._counter.executed += int(CLOCK_HZ * _IDLE_SECONDS)
         if self._realtime:
-            ahead = self._cycles[0] / CLOCK_HZ - (time.monotonic() - self._started_at)
+            ahead = self._counter.executed / CLOCK_HZ - (time.monotonic() - self._started_at)
             if ahead > 0:
                 time.sleep(min(ahead, 1.0))
 
@@ -219,7 +205,7 @@ class Machine:
     # ---- running ----
 
     def _now(self) -> int:
-        return self._cycles[0]
+        return self._counter.executed
 
     def _fail(self, error: BaseException) -> None:
         if self._error is None:
@@ -310,12 +296,3 @@ def _new_core() -> Any:
     uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
     uc.ctl_set_cpu_model(arm.UC_CPU_ARM_CORTEX_M33)
     return uc
-
-
-def _instructions(code: bytes | bytearray) -> int:
-    """How many Thumb instructions a block holds: some take one halfword, the others two."""
-    count, at = 0, 0
-    while at < len(code):
-        at += 4 if code[at + 1] >= 0xE8 else 2
-        count += 1
-    return count

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import unicorn
 
 from compiler import CompileOptions, build_image, compile_model, interpret
 from harness.board import load_boards
@@ -18,6 +19,7 @@ from harness.firmware_image import load_elf
 from harness.firmware_source import FirmwareModel
 from harness.link import Link, RunOptions
 from harness.model_file import DEFAULT_MODEL
+from harness.virtual.block_counter import PythonCounter, count_blocks
 from harness.virtual.board import VirtualBoard, open_virtual_board
 from harness.virtual.chip import RESET_REQUEST, UnmodelledAccess
 from harness.virtual.register_map import read_register_map
@@ -254,3 +256,22 @@ def test_register_names_come_from_the_firmware_header() -> None:
     assert first.names[0x500D8280 + 4 * 31] == "P1_PIN_CNF[31]"
     assert first.place(0x500C6100) == "UARTE20 + 0x100"
     assert first.place(0x50FFF000) == "no register of the chip"
+
+
+def test_both_ways_of_counting_agree(
+    opened: Opener, digits: FirmwareImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cycles = set()
+    for counter in (count_blocks, PythonCounter):
+        monkeypatch.setattr("harness.virtual.machine.count_blocks", counter)
+        board = opened(digits)
+        result = connected(board).infer(bytes(3072), RunOptions(with_layers=True))[0]
+        cycles.add((result.cycles_median, result.layer_cycles))
+    assert len(cycles) == 1
+
+
+def test_counting_works_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AXONRIG_CACHE", str(tmp_path))
+    monkeypatch.setattr("sys.executable", "/nonexistent/python")
+    core = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
+    assert isinstance(count_blocks(core), PythonCounter)
