@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from compiler import AxonProgram, Dims, Execution, encode, interpret
+from compiler import AxonProgram, Dims, encode
 from harness.artefacts import sha256
+from harness.engine import Engine, choose_engine
 from harness.errors import ConfigError, DeviceFault
 from harness.layout import from_program, to_program
 from harness.pairing import OutputPair
@@ -22,8 +23,6 @@ from harness.progress import Progress
 
 Array = npt.NDArray[Any]
 CycleArray = npt.NDArray[np.int64]
-
-_SAMPLES_AT_ONCE: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,37 +73,21 @@ class Device(Protocol):
         """Release the device; a second call does nothing."""
 
 
-class Engine(Protocol):
-    """What computes for a simulated device."""
-
-    @property
-    def name(self) -> str:
-        """Shown as the backend."""
-
-    def run(self, program: AxonProgram, inputs: Array, state: Mapping[int, Array]) -> Execution:
-        """Outputs for int8 [N, C, H, W], persistent variables starting from `state`."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceEngine:
-    """The compiler's numpy executor, the definition of every layer."""
-
-    name: str = "numpy reference"
-
-    def run(self, program: AxonProgram, inputs: Array, state: Mapping[int, Array]) -> Execution:
-        """See `Engine`."""
-        return interpret(program, inputs, state=state, keep_layers=False)
-
-
 @dataclass(slots=True, eq=False)
 class SimDevice:
-    """The bit-exact simulator as a device. Persistent variables live from call to call."""
+    """The bit-exact simulator as a device. Persistent variables live from call to call.
+
+    engine: what computes; the fastest one there is by default (`choose_engine`).
+    """
 
     program: AxonProgram
-    engine: Engine = field(default_factory=ReferenceEngine)
+    engine: Engine = field(default=None)  # type: ignore[assignment]  # set in __post_init__
     board: str = "sim"
     _state: Mapping[int, Array] = field(default_factory=dict)
     _closed: bool = False
+
+    def __post_init__(self) -> None:
+        self.engine = self.engine or choose_engine(self.program)
 
     @property
     def info(self) -> DeviceInfo:
@@ -123,8 +106,10 @@ class SimDevice:
             raise DeviceFault("the simulator was closed; open a new one")
         check_inputs(inputs, self.program.input_dims)
         parts = []
-        for start in range(0, len(inputs), _SAMPLES_AT_ONCE):
-            part = inputs[start : start + _SAMPLES_AT_ONCE]
+        batch = self.program.input_dims.batch
+        step = max(1, self.engine.samples_at_once // batch) * batch
+        for start in range(0, len(inputs), step):
+            part = inputs[start : start + step]
             execution = self.engine.run(self.program, part, self._state)
             self._state = execution.state
             parts.append(execution.outputs)

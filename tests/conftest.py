@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.engine import native_library
 from tests.support.golden import GOLDEN_DIR
 
 
@@ -15,3 +16,9 @@ def shared_dir() -> Path:
     if not GOLDEN_DIR.is_dir():
         pytest.skip(f"no recorded runs at {GOLDEN_DIR}")
     return GOLDEN_DIR.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _native_engine() -> None:
+    """Build the native engine into the user's cache, before tests choose caches of their own."""
+    native_library()

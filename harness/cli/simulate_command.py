@@ -11,10 +11,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from compiler import AxonProgram, Dims, interpret, quantize_input
+from compiler import AxonProgram, Dims, quantize_input
 from harness.artefacts import check_writable, npy_bytes, npz_bytes, write_bytes
 from harness.dataset import load_array
 from harness.device import SimDevice
+from harness.engine import choose_engine
 from harness.errors import ConfigError, ExitCode
 from harness.model_file import read_model
 from harness.pairing import real_output
@@ -134,7 +135,7 @@ def _extents(shape: Sequence[int]) -> list[int]:
 
 def _simulate(program: AxonProgram, codes: Array, *, keep_layers: bool) -> _Results:
     if keep_layers:
-        execution = interpret(program, codes)
+        execution = choose_engine(program).run(program, codes, keep_layers=True)
         return _Results(execution.outputs, execution.layers)
     with progress_bar() as observe:
         done = SimDevice(program).infer(codes, lambda n, total: observe("simulate", n, total))

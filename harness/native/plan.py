@@ -46,6 +46,7 @@ _SLACK: Final = 192  # kernels read whole groups and vectors past the end of an 
 _SOFTMAX_TOP: Final = 31182
 _SOFTMAX_LOW: Final = -34070
 _INT32: Final = 1 << 31
+_MAX_ZERO_POINT: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +87,25 @@ def build_plan(program: AxonProgram, traits: Traits, keep: Sequence[int]) -> Pla
     operation without a definition or a program beyond `MAX_ELEMENTS`.
     """
     verify(program)
-    if sum(layer.output_dims.elements for layer in program.layers) > MAX_ELEMENTS:
-        raise UnsupportedError(
-            f"the layers of '{program.name}' have more than {MAX_ELEMENTS} elements, too many for "
-            "the native engine"
-        )
+    if reason := obstacle(program):
+        raise UnsupportedError(reason)
     draft = _Draft(program, traits)
     for index, layer in enumerate(program.layers):
         _ADD[layer.op](draft, index, layer)
     variables = _take_over(draft)
     return draft.finish(tuple(keep), variables)
+
+
+def obstacle(program: AxonProgram) -> str | None:
+    """Why the native engine cannot run a verified program; None where it can."""
+    if sum(layer.output_dims.elements for layer in program.layers) > MAX_ELEMENTS:
+        return (
+            f"the layers of '{program.name}' have more than {MAX_ELEMENTS} elements, too many for "
+            "the native engine"
+        )
+    if abs(program.input_quantization.zero_point) > _MAX_ZERO_POINT:
+        return f"the input's zero point {program.input_quantization.zero_point} is no int8"
+    return None
 
 
 @dataclass(slots=True)
@@ -462,8 +472,6 @@ def _product(draft: _Draft, layer: Layer, node: abi.Node) -> None:
     zero_points = [zero_point_of(draft.program, operand.producer) for operand in layer.inputs]
     node.factor[:] = [*zero_points, layer.input_zero_point][:2]
     bound = (128 + abs(node.factor[0])) * (128 + abs(node.factor[1]))
-    if bound >= _INT32:
-        raise UnsupportedError("a zero point is out of range for the native engine")
     node.rescale = rescale(layer, np.array([bound], np.int64), draft.traits, draft.constants)
 
 

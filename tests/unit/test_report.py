@@ -66,7 +66,7 @@ def test_table_tells_what_the_report_tells(result: RunResult) -> None:
     text = shown(result.report)
     exact = result.report["agreement"]["exact"]
     assert "board" in text
-    assert "sim (source: sim, numpy reference)" in text
+    assert f"sim (source: sim, {result.facts.device.backend})" in text
     assert "100.00 % (30 of 30)" in text
     assert f"({exact} of 30)" in text
     assert f"{result.report['agreement']['max_lsb']} LSB" in text
