@@ -360,6 +360,7 @@ class Link:
             output_bytes=device.output_bytes,
             layers=device.layers,
             result_slots=device.result_slots,
+            input_slots=device.input_slots,
             window_bytes=device.window_bytes,
             patience_s=self.options.patience_s,
             byte_s=self._byte_s(),

@@ -78,8 +78,8 @@ class Place(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Message:
-    """A packed little-endian struct; LAYOUT is its `struct` format without the byte order."""
+class Message:
+    """A packed little-endian struct of the link; LAYOUT is its `struct` format without the byte order."""
 
     LAYOUT: ClassVar[str] = ""
 
@@ -103,7 +103,7 @@ class _Message:
 
 
 @dataclass(frozen=True, slots=True)
-class FrameHeader(_Message):
+class FrameHeader(Message):
     """What every frame starts with."""
 
     LAYOUT: ClassVar[str] = "BBHI"
@@ -114,7 +114,7 @@ class FrameHeader(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Hello(_Message):
+class Hello(Message):
     """The host's first words."""
 
     LAYOUT: ClassVar[str] = "HH"
@@ -123,7 +123,7 @@ class Hello(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class HelloReply(_Message):
+class HelloReply(Message):
     """Everything the firmware says about itself. Sizes in bytes; texts as raw bytes."""
 
     LAYOUT: ClassVar[str] = "HH16s16s32s16s16s16s16s16I16s48s8I"
@@ -170,7 +170,7 @@ class HelloReply(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Infer(_Message):
+class Infer(Message):
     """Starts a run: what to do with the inputs that follow."""
 
     LAYOUT: ClassVar[str] = "6I"
@@ -183,7 +183,7 @@ class Infer(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Load(_Message):
+class Load(Message):
     """Heads a piece of the input stream."""
 
     LAYOUT: ClassVar[str] = "3I"
@@ -193,7 +193,7 @@ class Load(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Resend(_Message):
+class Resend(Message):
     """Asks for results again, from input number `received` on."""
 
     LAYOUT: ClassVar[str] = "2I"
@@ -202,7 +202,7 @@ class Resend(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Progress(_Message):
+class Progress(Message):
     """Where a run stands."""
 
     LAYOUT: ClassVar[str] = "5I"
@@ -214,7 +214,7 @@ class Progress(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Result(_Message):
+class Result(Message):
     """Heads a piece of one input's result."""
 
     LAYOUT: ClassVar[str] = "8I3Q"
@@ -232,7 +232,7 @@ class Result(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Read(_Message):
+class Read(Message):
     """Asks for a part of a region."""
 
     LAYOUT: ClassVar[str] = "3I"
@@ -242,7 +242,7 @@ class Read(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class ReadReply(_Message):
+class ReadReply(Message):
     """Heads that part."""
 
     LAYOUT: ClassVar[str] = "3I"
@@ -252,7 +252,7 @@ class ReadReply(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Statistics(_Message):
+class Statistics(Message):
     """What the link has seen since the device started."""
 
     LAYOUT: ClassVar[str] = "3Q10I"
@@ -272,7 +272,7 @@ class Statistics(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Slot(_Message):
+class Slot(Message):
     """One step of an upload."""
 
     LAYOUT: ClassVar[str] = "4I"
@@ -283,7 +283,7 @@ class Slot(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class SlotReply(_Message):
+class SlotReply(Message):
     """How the step went."""
 
     LAYOUT: ClassVar[str] = "2I"
@@ -292,7 +292,7 @@ class SlotReply(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Baud(_Message):
+class Baud(Message):
     """Asks for another rate of the line."""
 
     LAYOUT: ClassVar[str] = "I"
@@ -300,7 +300,7 @@ class Baud(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class StatusReply(_Message):
+class StatusReply(Message):
     """A status and nothing else."""
 
     LAYOUT: ClassVar[str] = "I"
@@ -308,7 +308,7 @@ class StatusReply(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorReply(_Message):
+class ErrorReply(Message):
     """Why a frame was refused."""
 
     LAYOUT: ClassVar[str] = "3I"

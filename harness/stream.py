@@ -28,7 +28,7 @@ from harness.protocol import (
     Result,
 )
 
-Message = tuple[Kind, bytes]
+Outgoing = tuple[Kind, bytes]
 
 _MAX_BACKOFF: Final = 4
 _MIN_CHUNK: Final = 64
@@ -39,8 +39,8 @@ class RunPlan:
     """What to run. data: all inputs, one after the other, `input_bytes` each.
 
     run: number of the run, growing within a session. first: number of the first input in `data`.
-    output_bytes, layers: of the model. result_slots: results that the device keeps. window_bytes:
-    as the device said. patience_s: silence after which something is sent again. byte_s: time that
+    output_bytes, layers: of the model. result_slots, input_slots: what the device keeps.
+    window_bytes: as the device said. patience_s: silence after which something is sent again. byte_s: time that
     one byte takes on the line, 0 when unknown.
     """
 
@@ -54,6 +54,7 @@ class RunPlan:
     output_bytes: int
     layers: int
     result_slots: int
+    input_slots: int
     window_bytes: int
     patience_s: float = 0.25
     byte_s: float = 0.0
@@ -65,8 +66,10 @@ class RunPlan:
 
     @property
     def chunk(self) -> int:
-        """Data bytes of a full LOAD frame: several of them fit into the window."""
-        return min(DATA_MAX, max(_MIN_CHUNK, self.window_bytes // 4))
+        """Data bytes of a full LOAD frame: several of them fit into the window, and two into the
+        device's input memory, so that one is under way while another is used."""
+        staging = self.input_slots * self.input_bytes
+        return min(DATA_MAX, max(_MIN_CHUNK, min(self.window_bytes // 4, staging // 2)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ class RunMachine:
 
     # ---- sending ----
 
-    def messages(self, now: float) -> Iterator[Message]:
+    def messages(self, now: float) -> Iterator[Outgoing]:
         """What is to be sent now."""
         if now - self._quiet_since >= self._patience():
             self._repeat(now)
@@ -155,7 +158,7 @@ class RunMachine:
             flags=int(flags),
         )
 
-    def _stream(self) -> Iterator[Message]:
+    def _stream(self) -> Iterator[Outgoing]:
         total = len(self.plan.data)
         while self.sent < self.limit:
             size = min(self._chunk, total - self.sent)
@@ -168,7 +171,7 @@ class RunMachine:
         if unconfirmed and not self.complete and unconfirmed * 2 >= self.plan.result_slots:
             yield self._load(self.accepted, 0)
 
-    def _load(self, offset: int, size: int) -> Message:
+    def _load(self, offset: int, size: int) -> Outgoing:
         head = Load(self.plan.run, offset, self.plan.first + self.done).pack()
         self._confirmed = self.done
         return Kind.LOAD, head + bytes(self.plan.data[offset : offset + size])

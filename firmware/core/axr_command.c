@@ -12,8 +12,9 @@
 #define HEADER_BYTES ((uint32_t)sizeof(axr_frame_header_t))
 #define BODY_MAX ((uint32_t)AXR_FRAME_MAX - HEADER_BYTES)
 
-/* This many damaged messages in a row at a raised rate: the host is probably at the default. */
-#define BAD_STREAK_MAX 8U
+/* This many bytes without a valid message, over the time of a trial: the host is at another rate. */
+#define UNCLEAR_BYTES_MAX 16U
+#define TRIAL_US (1000U * (uint64_t)AXR_BAUD_TRIAL_MS)
 
 typedef enum pending_change {
     CHANGE_NONE,
@@ -32,6 +33,10 @@ static struct {
     uint32_t baud;
     bool on_trial;
     uint64_t trial_end_us;
+    uint32_t unclear_bytes;         /* of the link, when it was last looked at ... */
+    uint32_t unclear_base;          /* ... and when the present row of them began */
+    uint64_t unclear_since_us;
+    uint64_t unclear_last_us;
     axr_boot_t boot;
 } command;
 
@@ -379,7 +384,7 @@ static void change_baud(uint32_t baud)
         command.baud = baud;
     }
     command.on_trial = command.baud != axr_port_info()->default_baud;
-    command.trial_end_us = axr_port_micros() + 1000U * (uint64_t)AXR_BAUD_TRIAL_MS;
+    command.trial_end_us = axr_port_micros() + TRIAL_US;
 }
 
 /* Make the change that a reply announced, now that the reply has left. */
@@ -403,17 +408,34 @@ static bool make_change(void)
     return true;
 }
 
+/* Whether bytes have kept coming for a while of which none made a message. */
+static bool line_is_unclear(uint64_t now_us)
+{
+    uint32_t bytes = axr_link_unclear_bytes();
+    if (bytes < command.unclear_bytes || now_us - command.unclear_last_us > TRIAL_US) {
+        command.unclear_base = bytes < command.unclear_bytes ? 0U : command.unclear_bytes;
+        command.unclear_since_us = now_us;
+    }
+    if (bytes != command.unclear_bytes) {
+        command.unclear_last_us = now_us;
+    }
+    command.unclear_bytes = bytes;
+    return bytes - command.unclear_base >= UNCLEAR_BYTES_MAX &&
+           now_us - command.unclear_since_us >= TRIAL_US;
+}
+
 /* A raised rate that does not work, or that a new host does not know of, is given up. */
 static void watch_baud(bool valid_frame)
 {
     if (command.baud == axr_port_info()->default_baud || axr_link_busy()) {
         return;
     }
+    uint64_t now_us = axr_port_micros();
     if (valid_frame) {
         command.on_trial = false;
     }
-    bool expired = command.on_trial && axr_port_micros() >= command.trial_end_us;
-    if (expired || axr_link_bad_streak() >= BAD_STREAK_MAX) {
+    bool expired = command.on_trial && now_us >= command.trial_end_us;
+    if (line_is_unclear(now_us) || expired) {
         change_baud(axr_port_info()->default_baud);
     }
 }

@@ -23,7 +23,7 @@ static struct {
     axr_link_event_t pending;
     uint32_t text_bytes;
     bool text_bad;
-    uint32_t bad_streak;
+    uint32_t unclear_bytes;
     uint32_t chunk_at;
     uint32_t chunk_end;
     uint32_t text_out;
@@ -42,29 +42,23 @@ void axr_link_start(void)
     link.decoder.capacity = RAW_FRAME_BYTES;
 }
 
-static void count_bad(uint32_t *counter)
-{
-    (*counter)++;
-    link.bad_streak++;
-}
-
 /* Whether the decoded bytes are a frame whose checksum fits. */
 static bool check_frame(void)
 {
     uint32_t size = link.decoder.size;
     if (size < HEADER_BYTES + AXR_CRC_BYTES) {
-        count_bad(&link.counts.frame_errors);
+        link.counts.frame_errors++;
         return false;
     }
     uint32_t covered = size - AXR_CRC_BYTES;
     uint32_t stated = 0;
     __builtin_memcpy(&stated, receive_buffer + covered, sizeof stated);
     if (axr_crc32(0, receive_buffer, covered) != stated) {
-        count_bad(&link.counts.crc_errors);
+        link.counts.crc_errors++;
         return false;
     }
     link.counts.received_frames++;
-    link.bad_streak = 0;
+    link.unclear_bytes = 0;
     return true;
 }
 
@@ -76,7 +70,7 @@ static void binary_byte(uint8_t byte)
     }
     link.line = LINE_FRESH;
     if (event == AXR_COBS_BAD) {
-        count_bad(&link.counts.frame_errors);
+        link.counts.frame_errors++;
     } else if (check_frame()) {
         link.pending = AXR_LINK_FRAME;
     } else {
@@ -98,7 +92,10 @@ static void text_byte(uint8_t byte)
         link.line = LINE_FRESH;
         receive_buffer[link.text_bytes] = 0;
         /* Bytes of a damaged frame can look like text: only clean text is a command. */
-        link.pending = link.text_bad ? AXR_LINK_NOTHING : AXR_LINK_TEXT;
+        if (!link.text_bad) {
+            link.pending = AXR_LINK_TEXT;
+            link.unclear_bytes = 0;
+        }
     } else if (byte == (uint8_t)'\r' || byte == (uint8_t)'\n') {
         return;
     } else if (byte < 0x20U || byte > 0x7EU || link.text_bytes == AXR_TEXT_MAX) {
@@ -132,6 +129,7 @@ static bool refill(void)
     link.chunk_at = 0;
     link.chunk_end = (uint32_t)axr_port_receive(chunk, sizeof chunk);
     link.counts.received_bytes += link.chunk_end;
+    link.unclear_bytes += link.chunk_end;
     return link.chunk_end != 0U;
 }
 
@@ -223,7 +221,7 @@ const axr_link_counts_t *axr_link_counts(void)
     return &link.counts;
 }
 
-uint32_t axr_link_bad_streak(void)
+uint32_t axr_link_unclear_bytes(void)
 {
-    return link.bad_streak;
+    return link.unclear_bytes;
 }

@@ -59,7 +59,7 @@ void axr_link_flush_text(void);
 
 const axr_link_counts_t *axr_link_counts(void);
 
-/* Messages in a row that did not survive the line; 0 after a valid one. */
-uint32_t axr_link_bad_streak(void);
+/* Bytes received since the last valid frame or command. */
+uint32_t axr_link_unclear_bytes(void);
 
 #endif

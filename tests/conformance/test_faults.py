@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -94,7 +95,7 @@ def check(told: Story, seen: list[InputResult], error: BoardError | None) -> Non
         assert f"inputs 0 to {len(seen) - 1} of {len(expected)} are done" in str(error)
 
 
-def test_seeded_faults(record_property: pytest.RecordProperty) -> None:
+def test_seeded_faults(record_property: Callable[[str, object], None]) -> None:
     outcomes: Counter[str] = Counter()
     events: Counter[str] = Counter()
     for seed in range(RUNS):

@@ -16,7 +16,7 @@ from tests.support.firmware_host import FIRMWARE
 
 _HEADER: Final = (FIRMWARE / "include" / "axr_protocol.h").read_text()
 _CODES: Final = {"uint8_t": "B", "uint16_t": "H", "uint32_t": "I", "uint64_t": "Q"}
-_STRUCTS: Final = {
+_STRUCTS: Final[dict[str, type[protocol.Message]]] = {
     "axr_frame_header": protocol.FrameHeader,
     "axr_hello": protocol.Hello,
     "axr_hello_reply": protocol.HelloReply,
