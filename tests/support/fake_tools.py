@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.cache import cache_dir
+
 FOLDER = Path(__file__).parents[1] / "fake_tools"
 PROGRAMS = {"nrfutil": "nrfutil.py", "JLinkExe": "jlink.py", "west": "west.py"}
 
@@ -44,6 +46,17 @@ def install(folder: Path, patch: pytest.MonkeyPatch, *names: str) -> FakeTools:
     patch.setenv("PATH", os.pathsep.join((str(bin_folder), "/usr/bin", "/bin")))
     patch.setenv("PYTHONPATH", root)
     patch.setenv("FAKE_LOG", str(folder / "calls.log"))
-    patch.setenv("AXONRIG_CACHE", str(folder / "cache"))
+    _fresh_cache(folder / "cache", patch)
     patch.delenv("FAKE_SCENARIO", raising=False)
     return FakeTools(folder / "calls.log", patch)
+
+
+def _fresh_cache(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """An empty cache, but for the compilers' own run-time libraries, which take long to build."""
+    folder.mkdir()
+    for kind in ("zig", "native"):
+        kept = cache_dir(kind)
+        if kept is not None:
+            kept.mkdir(parents=True, exist_ok=True)
+            (folder / kind).symlink_to(kept.resolve())
+    patch.setenv("AXONRIG_CACHE", str(folder))
