@@ -8,6 +8,8 @@ from typing import Final, Literal
 from compiler.ir import Dims, Options
 
 MODEL_NAME_PATTERN: Final = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
+PROGRAM_NAME_PATTERN: Final = r"[A-Za-z_][A-Za-z0-9_]{0,199}"
+"""A model's name with a suffix for every switch of its variant; fits a file name."""
 
 
 @dataclass(frozen=True, slots=True)

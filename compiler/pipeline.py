@@ -10,7 +10,7 @@ from compiler.errors import ModelFormatError, UnsupportedError
 from compiler.ir import AxonProgram
 from compiler.lowering import lower
 from compiler.model import Model
-from compiler.options import MODEL_NAME_PATTERN, CompileOptions
+from compiler.options import PROGRAM_NAME_PATTERN, CompileOptions
 from compiler.passes import legalise
 from compiler.tflite_reader import read_tflite
 from compiler.transposition import transpose
@@ -55,10 +55,10 @@ def translate(data: bytes, options: CompileOptions) -> Translation:
 
 def check_name(name: str) -> None:
     """A model name becomes file names and C symbols. Raises ModelFormatError."""
-    if not re.fullmatch(MODEL_NAME_PATTERN, name):
+    if not re.fullmatch(PROGRAM_NAME_PATTERN, name):
         raise ModelFormatError(
             f"the model name {name!r} is no C identifier; use letters, digits and underscores, "
-            "not starting with a digit, at most 64"
+            "not starting with a digit, at most 200"
         )
 
 

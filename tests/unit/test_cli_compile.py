@@ -476,6 +476,25 @@ def test_every_permutation_is_compiled_and_tabled(
     assert "flash" in text
 
 
+def test_a_long_model_name_with_every_switch_varied(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    switches = (
+        "skip_softmax_op",
+        "normalize_scaleshift",
+        "transpose_kernel",
+        "disable_op_quantization",
+    )
+    text = f"m:\n  model_name: {'d' * 64}\n  tflite_model: net.tflite\n"
+    text += "  conv2d_setting: [inner, outer]\n"
+    text += "  psum_buffer_placement: [interlayer_buffer, dedicated_memory]\n"
+    text += "".join(f"  {key}: [False, True]\n" for key in switches)
+    (workspace / "job.yaml").write_text(text)
+    assert main(["compile", str(workspace / "job.yaml")]) == 0
+    assert len(list((workspace / "output").glob("d*.bin"))) == 64
+    capsys.readouterr()
+
+
 def test_a_variant_that_changes_nothing_says_so(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
