@@ -51,20 +51,25 @@ def gather(name: str, program: AxonProgram, options: CompileOptions, source: Sou
     return Compiled(name, program, options, source, encode(program), footprint(program))
 
 
-def write_compiled(folder: Path, compiled: Compiled) -> tuple[Path, ...]:
+def write_compiled(
+    folder: Path,
+    compiled: Compiled,
+    more_files: Mapping[str, bytes] | None = None,
+    more_facts: Mapping[str, Any] | None = None,
+) -> tuple[Path, ...]:
     """Write the three files, each whole or not at all, the JSON last; return their paths.
 
+    more_files: written and hashed with them. more_facts: further keys of the JSON.
     Raises ConfigError when the folder cannot be written.
     """
     binary_name, json_name, text_name = compiled.files
     text = dump(compiled.program).encode()
-    facts = describe(compiled)
+    files = {binary_name: compiled.binary, text_name: text, **(more_files or {})}
+    facts = {**describe(compiled), **(more_facts or {})}
     facts["files"] = {
-        binary_name: {"bytes": len(compiled.binary), "sha256": sha256(compiled.binary)},
-        text_name: {"bytes": len(text), "sha256": sha256(text)},
+        name: {"bytes": len(data), "sha256": sha256(data)} for name, data in files.items()
     }
-    files = {binary_name: compiled.binary, text_name: text, json_name: json_bytes(facts)}
-    return write_files(folder, files)
+    return write_files(folder, {**files, json_name: json_bytes(facts)})
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> tuple[Path, ...]:

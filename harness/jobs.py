@@ -36,10 +36,13 @@ from harness.job_data import JobSamples, load_test_set
 from harness.model_file import read_model
 from harness.pairing import OutputPair, device_side, pair_outputs, real_output, steps_of
 from harness.report.versions import versions
+from harness.vendor.codegen import Generated
 
 Array = npt.NDArray[Any]
 Observer = Callable[[str, int, int], None]
 """Called with the stage, samples done and samples in all."""
+Generator = Callable[[Compiled, Array | None], Generated]
+"""Makes code for the NPU of a program, and of test vectors int8 [N, C, H, W] if there are any."""
 
 SCHEMA: Final = 1
 _CONV2D_CODES: Final = {"local_psum": 0, "inner": 1, "outer": 2}
@@ -80,7 +83,7 @@ class Trial:
 class VariantResult:
     """compiled None: the variant was refused, for the reason in `refusal`.
 
-    same_as: an earlier variant with the same program.
+    same_as: an earlier variant with the same program. npu: its code, when that was asked for.
     """
 
     variant: Variant
@@ -88,6 +91,7 @@ class VariantResult:
     refusal: str = ""
     same_as: str | None = None
     trial: Trial | None = None
+    npu: Generated | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,15 +118,23 @@ class _Setting:
     notes: tuple[str, ...]
 
 
-def run_job(job: CompileJob, folder: Path, observe: Observer | None = None) -> JobResult:
+def run_job(
+    job: CompileJob,
+    folder: Path,
+    observe: Observer | None = None,
+    generate: Generator | None = None,
+) -> JobResult:
     """Compile every variant, try it on the test set if there is one, then write everything.
 
-    One refused variant among several is reported; when none compiles, the first refusal is raised.
+    generate: makes code for the NPU of each variant, too. One refused variant among several is
+    reported; when none compiles, the first refusal is raised.
     Raises HarnessError and CompilerError; then nothing was written.
     """
     setting = _prepare(job)
     results = _compile_all(setting)
     tried = tuple(_with_trial(setting, result, observe) for result in results)
+    if generate is not None:
+        tried = _with_code(tried, generate)
     notes = (*setting.notes, *_limit_notes(job, tried))
     result = JobResult(
         job=job,
@@ -422,6 +434,41 @@ def _stage(observe: Observer | None, stage: str) -> Callable[[int, int], None] |
     return lambda done, total: observe(stage, done, total)
 
 
+# --- code for the NPU ----------------------------------------------------------------------------
+
+
+def _with_code(
+    results: tuple[VariantResult, ...], generate: Generator
+) -> tuple[VariantResult, ...]:
+    """Each variant with its code; raises the first refusal when no variant has any."""
+    done: list[VariantResult] = []
+    first: UnsupportedError | None = None
+    for result in results:
+        if result.compiled is None:
+            done.append(result)
+            continue
+        try:
+            npu = generate(result.compiled, _input_vectors(result.trial))
+        except UnsupportedError as error:
+            name = result.variant.name
+            first = first or UnsupportedError(f"{name}: {error}")
+            done.append(VariantResult(result.variant, None, refusal=str(error)))
+            continue
+        compiled = replace(result.compiled, footprint=npu.footprint)
+        done.append(replace(result, compiled=compiled, npu=npu))
+    if first is not None and all(result.npu is None for result in done):
+        raise first
+    return tuple(done)
+
+
+def _input_vectors(trial: Trial | None) -> Array | None:
+    """int8 [N, C, H, W], in order; None when the trial holds none."""
+    if trial is None or not trial.vectors:
+        return None
+    count = len(trial.vectors) // 2
+    return np.stack([trial.vectors[f"test_input_vector_{index}"] for index in range(count)])
+
+
 # --- writing -------------------------------------------------------------------------------------
 
 
@@ -432,7 +479,10 @@ def _write(folder: Path, setting: _Setting, result: JobResult) -> tuple[Path, ..
     for item in result.results:
         if item.compiled is None:
             continue
-        paths.extend(write_compiled(folder, item.compiled))
+        npu = item.npu
+        headers = None if npu is None else npu.headers
+        facts = None if npu is None else {"npu": npu.facts()}
+        paths.extend(write_compiled(folder, item.compiled, headers, facts))
         if item.trial is not None and item.trial.vectors:
             name = f"{item.variant.name}_vectors.npz"
             paths.extend(write_files(folder, {name: npz_bytes(item.trial.vectors)}))

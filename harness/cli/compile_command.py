@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from compiler import CompileOptions, compile_model, is_c_identifier, read_jobs
 from harness.compiled import Compiled, Source, gather, open_output, write_compiled
-from harness.errors import ConfigError, ExitCode, ToolchainError
+from harness.errors import ConfigError, ExitCode
 from harness.model_file import read_model
+
+if TYPE_CHECKING:
+    from harness.jobs import Generator
+    from harness.vendor.codegen import Generated
 
 JOB_SUFFIXES: Final = (".yaml", ".yml")
 OUTPUT_FOLDER: Final = "output"
@@ -37,7 +42,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--target",
         choices=("program", "npu"),
         default="program",
-        help="what to write: the Axon binary (default), or code for the NPU",
+        help="what to write: the Axon binary (default), or also code for the NPU, with the "
+        "sdk-edge-ai that SDK_EDGE_AI_PATH names",
     )
     model = parser.add_argument_group("for a bare model")
     model.add_argument("--name", help="C identifier (default: from the file's name)")
@@ -57,20 +63,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the command. Raises HarnessError and CompilerError."""
-    if arguments.target == "npu":
-        raise ToolchainError(
-            "--target npu needs Nordic's code generator, and its back end is not part of this "
-            "version yet: leave --target out for the Axon binary"
-        )
+    generate = _generator() if arguments.target == "npu" else None
     folder = arguments.out or arguments.input.parent / OUTPUT_FOLDER
     if arguments.input.suffix.lower() in JOB_SUFFIXES:
-        return _compile_jobs(arguments, folder)
+        return _compile_jobs(arguments, folder, generate)
     if arguments.lenient:
         raise ConfigError("--lenient is for job files: a bare model has no keys")
-    return _compile_bare(arguments, folder)
+    return _compile_bare(arguments, folder, generate)
 
 
-def _compile_bare(arguments: argparse.Namespace, folder: Path) -> int:
+def _generator() -> Generator:
+    """Nordic's code generator. Raises ToolchainError when it cannot be used."""
+    # Late: the Axon binary needs neither.
+    from harness.vendor.codegen import generate
+    from harness.vendor.sdk import find_sdk
+
+    sdk = find_sdk()
+    return lambda compiled, vectors: generate(compiled, sdk, vectors)
+
+
+def _compile_bare(arguments: argparse.Namespace, folder: Path, generate: Generator | None) -> int:
     compiled = compile_bare(
         arguments.input,
         name=arguments.name,
@@ -79,7 +91,13 @@ def _compile_bare(arguments: argparse.Namespace, folder: Path) -> int:
         skip_softmax=bool(arguments.skip_softmax),
         op_radix=arguments.op_radix or 0,
     )
-    paths = write_compiled(open_output(folder), compiled)
+    npu = None if generate is None else generate(compiled, None)
+    if npu is None:
+        paths = write_compiled(open_output(folder), compiled)
+    else:
+        compiled = replace(compiled, footprint=npu.footprint)
+        facts = {"npu": npu.facts()}
+        paths = write_compiled(open_output(folder), compiled, npu.headers, facts)
     if arguments.name is None and compiled.name != arguments.input.stem:
         _say(f"named {compiled.name}: '{arguments.input.stem}' is no C identifier")
     layers = compiled.program.layers
@@ -88,8 +106,26 @@ def _compile_bare(arguments: argparse.Namespace, folder: Path) -> int:
         f"{compiled.name}: {len(layers)} layers, {on_cpu} of them on the CPU; "
         f"{len(compiled.binary)} bytes"
     )
+    if npu is not None:
+        _say_npu(compiled.name, npu)
     _say("\n".join(f"wrote {path}" for path in paths))
     return int(ExitCode.OK)
+
+
+def _say_npu(name: str, npu: Generated) -> None:
+    """Sizes and cycles, and where Nordic's simulator computes something else than we do."""
+    _say(
+        f"{name}: code for the NPU by Axon {npu.sdk.compiler_version}: constants "
+        f"{npu.constant_bytes}, command buffer {npu.command_buffer_bytes}, interlayer buffer "
+        f"{npu.interlayer_bytes}, psum buffer {npu.psum_bytes} bytes; {npu.ticks} cycles "
+        "(source vendor-sim)"
+    )
+    for item in npu.disagreements:
+        remark = "an approximation on both sides" if item.approximation else "please report it"
+        _say(
+            f"{name}: layer {item.layer} ({item.op}) differs by up to {item.max_lsb} LSB between "
+            f"Nordic's simulator and axonrig's: {remark}"
+        )
 
 
 def compile_bare(path: Path, *, name: str | None, op_radix: int = 0, **choices: Any) -> Compiled:
@@ -117,7 +153,7 @@ def name_of(path: Path) -> str:
     return stem if is_c_identifier(stem) else f"m_{stem}"[:64]
 
 
-def _compile_jobs(arguments: argparse.Namespace, folder: Path) -> int:
+def _compile_jobs(arguments: argparse.Namespace, folder: Path, generate: Generator | None) -> int:
     given = [name for name in _MODEL_OPTIONS if getattr(arguments, name) is not None]
     if given:
         raise ConfigError(
@@ -139,8 +175,11 @@ def _compile_jobs(arguments: argparse.Namespace, folder: Path) -> int:
         console = Console(width=_PLAIN_WIDTH)
     for job in jobs:
         with progress_bar() as observe:
-            result = run_job(job, folder, observe)
+            result = run_job(job, folder, observe, generate)
         print_job(result, console)
+        for item in result.results:
+            if item.npu is not None:
+                _say_npu(item.variant.name, item.npu)
     return int(ExitCode.OK)
 
 
