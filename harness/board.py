@@ -60,7 +60,11 @@ class Soc:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What an image may use, in bytes. receive_bytes: what may arrive unread on the link."""
+    """What firmware may use, in bytes.
+
+    receive_bytes: what may arrive unread on the link. slot_bytes: the end of flash that is kept
+    for an uploaded model.
+    """
 
     flash_start: int
     flash_bytes: int
@@ -68,6 +72,12 @@ class Memory:
     ram_bytes: int
     stack_bytes: int
     receive_bytes: int
+    slot_bytes: int = 0
+
+    @property
+    def slot_start(self) -> int:
+        """Address of the model slot in flash."""
+        return self.flash_start + self.flash_bytes - self.slot_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +345,7 @@ def _memory(fields: Fields) -> Memory:
         ram_bytes=fields.number("ram_bytes", 1024, 2**30),
         stack_bytes=fields.number("stack_bytes", 1024, 2**20),
         receive_bytes=fields.number("receive_bytes", 512, 2**16),
+        slot_bytes=fields.number("slot_bytes", 0, 2**24, default=0),
     )
 
 

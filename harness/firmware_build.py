@@ -34,7 +34,14 @@ IMAGE_NAME: Final = "firmware"
 
 _COMMON: Final = (
     *("-std=c11", "-Wall", "-Wextra", "-Werror", "-Wconversion"),
-    *("-O2", "-g0", "-ffp-contract=off", "-fomit-frame-pointer", "-ffunction-sections", "-fdata-sections"),
+    *(
+        "-O2",
+        "-g0",
+        "-ffp-contract=off",
+        "-fomit-frame-pointer",
+        "-ffunction-sections",
+        "-fdata-sections",
+    ),
     *("-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fno-stack-protector"),
 )
 _LINK: Final = ("-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,-e,axr_reset_handler")
@@ -385,6 +392,8 @@ def _board_header(name: str, target: FirmwareTarget, memory: Memory) -> str:
         f'#define AXR_BOARD_NAME "{name}"',
         f"#define {target.chip} 1",
         f"#define AXR_BOARD_RECEIVE_BYTES {memory.receive_bytes}U",
+        f"#define AXR_BOARD_SLOT_START {memory.slot_start:#010x}U",
+        f"#define AXR_BOARD_SLOT_BYTES {memory.slot_bytes}U",
         f"#define AXR_BOARD_HFXO_LOAD_FF {target.crystal_load_ff}U",
         f"#define AXR_BOARD_DCDC {int(target.dcdc)}U",
     ]
@@ -409,7 +418,9 @@ def _pin_lines(role: str, pin: Pin) -> list[str]:
 
 
 def _memory_script(memory: Memory) -> str:
-    flash = f"ORIGIN = {memory.flash_start:#010x}, LENGTH = {memory.flash_bytes:#x}"
+    flash = (
+        f"ORIGIN = {memory.flash_start:#010x}, LENGTH = {memory.flash_bytes - memory.slot_bytes:#x}"
+    )
     ram = f"ORIGIN = {memory.ram_start:#010x}, LENGTH = {memory.ram_bytes:#x}"
     return (
         "/* Written by the build from the board file. */\n"

@@ -100,12 +100,12 @@ def load_machine(
     memory, target = image_of.memory, image_of.firmware
     if board.kind is not BoardKind.EMULATED or memory is None or target is None:
         raise ConfigError(f"'{board.name}' is no emulated board")
-    end = memory.flash_start + memory.flash_bytes
+    end = memory.slot_start
     for segment in elf.segments:
         if not memory.flash_start <= segment.address <= end - len(segment.data):
             raise ConfigError(
                 f"the image has {len(segment.data)} bytes at {segment.address:#010x}, outside of "
-                f"the {memory.flash_bytes} bytes of flash that {image_of.name} has"
+                f"the {end - memory.flash_start} bytes of flash that an image of {image_of.name} has"
             )
     if memory.flash_start not in {segment.address for segment in elf.segments}:
         raise ConfigError(f"the image has no vector table at {memory.flash_start:#010x}")

@@ -34,6 +34,7 @@ _AT_RESET: Final[Mapping[str, int]] = {
     "OSCILLATORS_PLL_FREQ": 3,
     "OSCILLATORS_PLL_CURRENTFREQ": 3,
     "GLITCHDET_CONFIG": 1,
+    "RRAMC_READY": 1,
     "TAMPC_DOMAIN0_DBGEN": 0x10,
     "TAMPC_DOMAIN0_NIDEN": 0x10,
     "TAMPC_DOMAIN0_SPIDEN": 0x10,
@@ -109,7 +110,8 @@ class Chip:
     """Registers by address. `read` and `write` raise UnmodelledAccess.
 
     now: executed cycles. fetch, store: the chip's memory, as its DMA sees it; they raise ValueError
-    outside of RAM. reset: called when the firmware asks for one.
+    outside of RAM. reset: called when the firmware asks for one. unlock: makes the
+    model slot in flash writable or not.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class Chip:
         fetch: Callable[[int, int], bytes],
         store: Callable[[int, bytes], None],
         reset: Callable[[], None],
+        unlock: Callable[[bool], None],
     ) -> None:
         self._map = registers
         self._line = line
@@ -127,6 +130,7 @@ class Chip:
         self._fetch = fetch
         self._store = store
         self._reset = reset
+        self._unlock = unlock
         self._values: dict[str, int] = {}
         self._readers: dict[str, Callable[[], int]] = {
             "DWT_CYCCNT": lambda: (self._now() - self._cycles_from) & 0xFFFFFFFF,
@@ -135,6 +139,7 @@ class Chip:
         self._writers: dict[str, Callable[[int], None]] = {
             "DWT_CYCCNT": self._set_cycles,
             "CLOCK_TASKS_XOSTART": lambda _: self._set("CLOCK_EVENTS_XOSTARTED", 1),
+            "RRAMC_CONFIG": self._configure_flash,
             "RESET_RESETREAS": self._clear_bits("RESET_RESETREAS"),
             "UARTE_ERRORSRC": self._clear_bits("UARTE_ERRORSRC"),
             "SCB_CFSR": self._clear_bits("SCB_CFSR"),
@@ -211,6 +216,12 @@ class Chip:
 
     def _set_cycles(self, value: int) -> None:
         self._cycles_from = self._now() - value
+
+    def _configure_flash(self, value: int) -> None:
+        if value & ~1:
+            raise UnmodelledAccess(f"RRAMC_CONFIG = {value:#x}: buffered writes are not modelled")
+        self._set("RRAMC_CONFIG", value)
+        self._unlock(bool(value))
 
     def _request_reset(self, value: int) -> None:
         if value == 0x05FA0004:

@@ -68,7 +68,15 @@ class Machine:
         self._trap = 0
         self._uc = _new_core()
         self._counter = count_blocks(self._uc)
-        self.chip = Chip(registers, line, self._now, self._fetch, self._store, self._want_reset)
+        self.chip = Chip(
+            registers,
+            line,
+            self._now,
+            self._fetch,
+            self._store,
+            self._want_reset,
+            self._unlock_slot,
+        )
         self._map_memory()
         self._add_hooks()
         self._thread = threading.Thread(target=self._run, name="virtual-board", daemon=True)
@@ -134,12 +142,21 @@ class Machine:
         memory = self._memory
         page = 0x1000
         rx, rwx = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC, unicorn.UC_PROT_ALL
-        self._uc.mem_map(memory.flash_start, -(-memory.flash_bytes // page) * page, rx)
+        code_bytes = memory.flash_bytes - memory.slot_bytes
+        self._uc.mem_map(memory.flash_start, -(-code_bytes // page) * page, rx)
+        if memory.slot_bytes:
+            self._uc.mem_map(memory.slot_start, memory.slot_bytes, unicorn.UC_PROT_READ)
+            self._uc.mem_write(memory.slot_start, b"\xff" * memory.slot_bytes)
         self._uc.mem_map(memory.ram_start, -(-memory.ram_bytes // page) * page, rwx)
         for segment in self._elf.segments:
             self._uc.mem_write(segment.address, segment.data)
         for base, size in (_FICR, _PERIPHERALS, _SYSTEM):
             self._uc.mmio_map(base, size, self._mmio_read, base, self._mmio_write, base)
+
+    def _unlock_slot(self, writable: bool) -> None:
+        rights = unicorn.UC_PROT_READ | (unicorn.UC_PROT_WRITE if writable else 0)
+        if self._memory.slot_bytes:
+            self._uc.mem_protect(self._memory.slot_start, self._memory.slot_bytes, rights)
 
     def _in_ram(self, address: int, size: int) -> bool:
         start, end = self._memory.ram_start, self._memory.ram_start + self._memory.ram_bytes

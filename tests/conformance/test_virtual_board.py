@@ -19,6 +19,7 @@ from harness.firmware_image import load_elf
 from harness.firmware_source import FirmwareModel
 from harness.link import Link, RunOptions
 from harness.model_file import DEFAULT_MODEL
+from harness.protocol import Place
 from harness.virtual.block_counter import PythonCounter, count_blocks
 from harness.virtual.board import VirtualBoard, open_virtual_board
 from harness.virtual.chip import RESET_REQUEST, UnmodelledAccess
@@ -29,6 +30,7 @@ from tests.support.small_elf import small_elf
 UNDEFINED = bytes.fromhex("00de")  # udf #0
 READ_SAADC = bytes.fromhex("45f20000c5f20d000068")  # movw, movt r0, 0x500D5000; ldr r0, [r0]
 READ_LAST_WORD = bytes.fromhex("002004380068")  # movs r0, #0; subs r0, #4; ldr r0, [r0]
+WRITE_ZERO_PAGE = bytes.fromhex("00200060")  # movs r0, #0; str r0, [r0]
 BUS_FAULT, USAGE_FAULT = 3, 4
 
 BOARDS = load_boards()
@@ -239,7 +241,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="another processor"):
         open_virtual_board(EMULATED, CHIP, other)
     outside = small_elf(tmp_path / "outside.elf", bytes(64), address=0x10000000)
-    with pytest.raises(ConfigError, match="outside of the 1560576 bytes of flash"):
+    with pytest.raises(ConfigError, match="outside of the 1036288 bytes of flash"):
         open_virtual_board(EMULATED, CHIP, outside)
     with pytest.raises(ConfigError, match="no emulated board"):
         open_virtual_board(CHIP, CHIP, small_elf(tmp_path / "small.elf", bytes(64)))
@@ -275,3 +277,31 @@ def test_counting_works_without_a_compiler(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("sys.executable", "/nonexistent/python")
     core = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
     assert isinstance(count_blocks(core), PythonCounter)
+
+
+def test_a_model_in_flash_survives_a_reset(
+    opened: Opener, empty_firmware: FirmwareImage, digits: FirmwareImage
+) -> None:
+    program = compile_model(DEFAULT_MODEL.read_bytes(), CompileOptions(name="digits"))
+    image = build_image(program).data
+    link = connected(opened(empty_firmware))
+    assert MEMORY is not None
+    assert link.device.nv_slot_bytes > len(image)
+    hello = link.upload(image, Place.NON_VOLATILE)
+    assert hello.model_hash == digits.model_hash
+    link.reset()
+    hello = link.hello()
+    assert hello.model_place == Place.NON_VOLATILE
+    assert hello.model_hash == digits.model_hash
+    expected = interpret(program, np.zeros((1, *program.input_dims.shape), np.int8)).outputs[0]
+    assert link.infer(bytes(3072))[0].outputs == channels_last(expected)
+
+
+def test_flash_outside_of_a_write_is_read_only(opened: Opener, digits: FirmwareImage) -> None:
+    board = opened(digits)
+    link = connected(board)
+    patch(board, digits, "axr_port_set_baud", WRITE_ZERO_PAGE)
+    with contextlib.suppress(BoardError):
+        link.raise_baud((230_400,))
+    hello = link.hello()
+    assert (hello.fault_cause, hello.fault_address) == (BUS_FAULT, 0)

@@ -269,30 +269,6 @@ const axr_port_info_t *axr_port_info(void)
     return &info;
 }
 
-uint32_t axr_port_slot_bytes(void)
-{
-    return 0U;
-}
-
-const uint8_t *axr_port_slot_memory(void)
-{
-    return NULL;
-}
-
-bool axr_port_slot_erase(uint32_t size)
-{
-    (void)size;
-    return false;
-}
-
-bool axr_port_slot_write(uint32_t offset, const uint8_t *data, uint32_t size)
-{
-    (void)offset;
-    (void)data;
-    (void)size;
-    return false;
-}
-
 static void read_identity(void)
 {
     const uint32_t words[2] = {AXR_REG(AXR_REG_FICR_DEVICEID0), AXR_REG(AXR_REG_FICR_DEVICEID1)};

@@ -46,14 +46,21 @@
 
 #if defined(AXR_CHIP_NRF54L15)
 #define AXR_REG_GLITCHDET_CONFIG 0x5004B5A0UL
+#define AXR_REG_RRAMC_READY 0x5004B400UL
+#define AXR_REG_RRAMC_CONFIG 0x5004B500UL
 #define AXR_TAMPC_BASE 0x500DC000UL
 #elif defined(AXR_CHIP_NRF54LM20)
 #define AXR_REG_GLITCHDET_CONFIG 0x5004E5A0UL
+#define AXR_REG_RRAMC_READY 0x5004E400UL
+#define AXR_REG_RRAMC_CONFIG 0x5004E500UL
 #define AXR_REG_KMU_STATUS 0x50049400UL
 #define AXR_TAMPC_BASE 0x500EF000UL
 #else
 #error "axr_board.h names no chip that this port knows"
 #endif
+
+/* RRAM is written in words, at once and without a buffer; nothing needs to be erased first. */
+#define AXR_RRAMC_WRITE_ENABLE 1U
 
 /* ---- tamper controller: the debugger's access after a reset ---- */
 #define AXR_REG_TAMPC_DOMAIN0_DBGEN (AXR_TAMPC_BASE + 0x500UL)
@@ -123,6 +130,7 @@
 #define AXR_PIN_INPUT_PULLUP 0xCU
 
 /* ---- the core's instruction cache ---- */
+#define AXR_REG_ICACHE_TASKS_INVALIDATECACHE 0xE0082008UL
 #define AXR_REG_ICACHE_ENABLE 0xE0082404UL
 
 /* ---- Armv8-M ---- */
