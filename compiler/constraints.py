@@ -456,6 +456,27 @@ def broadcast(case: Case) -> Finding | None:
     return None
 
 
+def constant_within(case: Case) -> Finding | None:
+    """A constant operand is no larger than the computed one."""
+    a, b = dims_of(case.tensor(0).shape), dims_of(case.tensor(1).shape)
+    if case.tensor(1).data is not None and (b.height > a.height or b.width > a.width):
+        advice = "repeat the computed operand in the model"
+        found = f"a constant {list(b.shape)} beside {list(a.shape)}"
+        return Finding(found, "a constant no larger", advice)
+    return None
+
+
+def one_value_sum(case: Case) -> Finding | None:
+    """A single computed value is not added to a vector, where a layer follows."""
+    a, b = dims_of(case.tensor(0).shape), dims_of(case.tensor(1).shape)
+    pixels = [(extent.height, extent.width) == (1, 1) for extent in (a, b)]
+    ends = not case.model.consumers(case.op.outputs[0])
+    if case.tensor(1).data is None and pixels[0] != pixels[1] and not ends:
+        advice = "repeat the value in the model; Nordic's code generator never ends on it"
+        return Finding(f"{list(a.shape)} with {list(b.shape)}", "operands of one size", advice)
+    return None
+
+
 def linear_width(case: Case) -> Finding | None:
     """Rows of an addition are at most 1,020 elements wide."""
     width = case.seen(dims_of(case.result.shape)).width
@@ -601,10 +622,10 @@ EVERYWHERE: Final[tuple[Constraint, ...]] = (
 )
 
 _CONVOLUTION: Final = (constant_weights, weight_shape, filter_size, stride_size, window_geometry)
-_PAIR: Final = (two_operands, int8_constant, broadcast)
+_PAIR: Final = (two_operands, int8_constant, broadcast, constant_within)
 
 CONSTRAINTS: Final[dict[str, tuple[Constraint, ...]]] = {
-    "ADD": (*_PAIR, linear_width, first_batch_only),
+    "ADD": (*_PAIR, one_value_sum, linear_width, first_batch_only),
     "AVERAGE_POOL_2D": (
         pool_size,
         stride_size,
@@ -692,6 +713,9 @@ def _whole_model(model: Model) -> Iterator[Violation]:
     if any(model.producer(output) is None for output in model.outputs):
         found = "an output that is an input or a constant"
         yield broken("A model's outputs are computed.", found, "computed outputs", "drop it")
+    if any(_batch(model, output) > 1 for output in model.outputs):
+        advice = "go back from batches to space inside the model"
+        yield broken("An output has batch 1.", "an output of several batches", "batch 1", advice)
     if not model.operators:
         yield broken("A model computes something.", "no operators", "at least 1", "convert again")
     source = model.tensors[model.inputs[0]]
@@ -705,6 +729,11 @@ def _whole_model(model: Model) -> Iterator[Violation]:
         yield broken(
             "The batch is 1.", f"batch {source.shape[0]}", "1", "convert with batch size 1"
         )
+
+
+def _batch(model: Model, tensor: int) -> int:
+    shape = model.tensors[model.root(tensor)].shape
+    return shape[0] if len(shape) == 4 else 1
 
 
 def notes(model: Model, options: CompileOptions) -> Iterator[str]:

@@ -10,19 +10,10 @@ from compiler.dims import dims_of
 from compiler.fixedpoint import Requant, int32_array, per_channel
 from compiler.ir import Dims, IntArray, Layer, Op
 from compiler.lowering.site import Site, Stage, activation_of, build, finish, input_gain, stage_of
+from compiler.passes.packing import PACKED
 from compiler.passes.padding import window_pads
 
 MAX_POINTWISE_STRIDE: Final = 2
-PACKED: Final = (
-    "BATCH_TO_SPACE_ND",
-    "LOGISTIC",
-    "PERSISTENT_VARIABLE",
-    "RESHAPE",
-    "RESIZE_NEAREST_NEIGHBOR",
-    "SPACE_TO_BATCH_ND",
-    "TANH",
-)
-"""Operators whose result has no row padding, as the model input: the CPU writes it."""
 STRIPE_ELEMENTS: Final = 2048 * 3
 """Elements, rows and channels rounded up, that a pointwise convolution takes at once."""
 

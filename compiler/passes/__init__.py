@@ -22,7 +22,8 @@ from compiler.passes.isolation import (
     softmax_to_the_end,
 )
 from compiler.passes.lines import lay_down_lines
-from compiler.passes.operands import order_operands
+from compiler.passes.operands import order_operands, spread_pixels
+from compiler.passes.packing import pad_rows
 from compiler.passes.padding import fold_padding, pad_channels_behind
 from compiler.passes.reshapes import (
     join_reshapes,
@@ -30,7 +31,7 @@ from compiler.passes.reshapes import (
     settle_reshapes,
 )
 from compiler.passes.slices import resolve_slices
-from compiler.passes.variables import join_variables
+from compiler.passes.variables import join_variables, variables_first
 
 Pass = Callable[[Model], Model]
 VariantPass = Callable[[Model, CompileOptions], Model]
@@ -52,9 +53,12 @@ PIPELINE: Final[tuple[Pass, ...]] = (
 VARIANT_PIPELINE: Final[tuple[VariantPass, ...]] = (
     crop_filters,
     order_operands,
+    spread_pixels,
     isolate_activations,
     separate_outputs,
     isolate_input,
+    pad_rows,
+    variables_first,
     softmax_to_the_end,
 )
 """What depends on how the model lies and on the width of its outputs; runs behind `PIPELINE`."""

@@ -1,4 +1,4 @@
-"""Filter rows that only ever meet padding are cut off.
+"""Filter and window rows that only ever meet padding are cut off.
 
 A 3x3 filter on a map of one row multiplies the padding's zero points by its first and last row. The
 folded bias takes them out again, so the result is the same without these rows, which Nordic's code
@@ -20,10 +20,13 @@ _FILTERED = ("CONV_2D", "DEPTHWISE_CONV_2D")
 
 
 def crop_filters(model: Model, options: CompileOptions) -> Model:
-    """Cut the rows of every convolution (its columns, when the variant is transposed)."""
+    """Cut the rows of convolutions and max pools (columns, when the variant is transposed)."""
     for op in model.operators:
+        axis = 2 if options.transpose else 1
         if op.code in _FILTERED and _is_plain(model, op):
-            model = _crop(model, op, 2 if options.transpose else 1)
+            model = _crop(model, op, axis)
+        elif op.code == "MAX_POOL_2D" and op.attributes["padding"] == "SAME":
+            model = _crop_pool(model, op, axis)
     return model
 
 
@@ -63,6 +66,25 @@ def _crop(model: Model, op: Operator, axis: int) -> Model:
     return model.replaced(op, replace(op.with_attributes(pads=pads), inputs=operands))
 
 
+def _crop_pool(model: Model, op: Operator, axis: int) -> Model:
+    """Padding never wins, so rows of a window that only meet padding decide nothing."""
+    shapes = (model.tensors[op.inputs[0]].shape, model.tensors[op.outputs[0]].shape)
+    steps = (op.attributes["stride_h"], op.attributes["stride_w"])
+    if max(len(shape) for shape in shapes) > 4 or min(steps) < 1:
+        return model
+    name = "filter_height" if axis == 1 else "filter_width"
+    count = op.attributes[name]
+    used = _used_taps(model, op, axis) if 1 <= count <= 256 else []
+    if not used or len(used) == count:
+        return model
+    pads, before, after = window_pads(model, op), used[0], count - 1 - used[-1]
+    if axis == 1:
+        pads = replace(pads, top=pads.top - before, bottom=pads.bottom - after)
+    else:
+        pads = replace(pads, left=pads.left - before, right=pads.right - after)
+    return model.replaced(op, op.with_attributes(pads=pads, **{name: len(used)}))
+
+
 def _used_taps(model: Model, op: Operator, axis: int) -> list[int]:
     """Taps along an axis that meet the map at one output at least."""
     extent, pads = dims_of(model.tensors[op.inputs[0]].shape), window_pads(model, op)
@@ -73,7 +95,8 @@ def _used_taps(model: Model, op: Operator, axis: int) -> list[int]:
         if axis == 1
         else (extent.width, outputs.width, pads.left)
     )
-    stride, step = op.attributes[f"stride_{side}"], op.attributes[f"dilation_{side}_factor"]
+    stride, step = op.attributes[f"stride_{side}"], op.attributes.get(f"dilation_{side}_factor", 1)
     starts = np.arange(max(count, 0)) * stride - before
-    taps = model.tensors[op.inputs[1]].shape[axis]
+    window = window_extent(model, op)[axis - 1]
+    taps = (window - 1) // step + 1
     return [i for i in range(taps) if np.any((starts + i * step >= 0) & (starts + i * step < size))]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from compiler.dims import dims_of
+from compiler.dims import axis_of, dims_of
+from compiler.ir import Axis
 from compiler.model import Model, Operator
 from compiler.options import CompileOptions
 from compiler.passes.activations import CONVOLUTIONS
@@ -59,10 +60,24 @@ def _is_row(model: Model, op: Operator) -> bool:
 
 
 def _is_whole(model: Model, producer: Operator, options: CompileOptions) -> bool:
-    """Whether wide rows come out whole: an addition pads them to 4 elements, a product to 2."""
+    """Whether a wide result comes out whole.
+
+    An addition pads its rows to 4 elements, a product to 2, and neither a broadcast sum nor what is
+    joined along rows comes out right.
+    """
     words = _ROW_WORDS.get(producer.code, 1)
-    extent = dims_of(model.tensors[producer.outputs[0]].shape)
+    result = model.tensors[producer.outputs[0]]
+    extent = dims_of(result.shape)
     seen = extent if extent.height * extent.channels == 1 else options.turned(extent)
+    if producer.code == "CONCATENATION":
+        across = Axis.HEIGHT if options.transpose else Axis.WIDTH
+        return axis_of(producer.attributes["axis"], len(result.shape)) is not across
+    if producer.code == "ADD" and any(
+        model.constant(i) is None and dims_of(model.tensors[i].shape).shape != extent.shape
+        for i in producer.inputs
+        if i >= 0
+    ):
+        return False
     return seen.width % words == 0
 
 
@@ -78,7 +93,7 @@ def separate_outputs(model: Model, options: CompileOptions) -> Model:
     """A graph output that a layer also reads gets a copy: a program's outputs are its leaves.
 
     So does what is computed rightly only when a layer follows: a channel padding, and as 32-bit
-    outputs sums and products with rows of odd length and the way back from batches to space.
+    outputs what `_is_whole` names and the way back from batches to space.
     """
     for number, output in enumerate(model.outputs):
         producer = model.producer(output)

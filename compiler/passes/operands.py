@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
 from compiler.dims import dims_of
-from compiler.model import Model
+from compiler.model import Model, Operator
 from compiler.options import CompileOptions
 
 
@@ -61,3 +62,40 @@ def _write_out(model: Model, variable: int, constant: int, spread: _Spread) -> t
     if shaped.shape == tensor.shape:
         return model, constant
     return model.with_tensor(replace(tensor, shape=shaped.shape, data=np.ascontiguousarray(shaped)))
+
+
+def spread_pixels(model: Model, options: CompileOptions) -> Model:
+    """An addition of a single pixel to a map: the pixel is resized to a row (or a column).
+
+    Nordic's code generator never ends on it as it stands unless it is the last layer with an 8-bit
+    output (compiler 1.4.0); products are fine.
+    """
+    for op in model.operators:
+        if op.code != "ADD" or len(op.inputs) != 2 or min(op.inputs) < 0:
+            continue
+        if not model.consumers(op.outputs[0]) and options.output == "int8":
+            continue
+        shapes = [model.tensors[i].shape for i in op.inputs]
+        if any(len(shape) != 4 or model.constant(i) is not None
+               for shape, i in zip(shapes, op.inputs, strict=True)):  # fmt: skip
+            continue
+        for place, shape in enumerate(shapes):
+            if shape[1:3] == (1, 1) and shapes[1 - place][1:3] != (1, 1):
+                model = _spread(model, op, place, shapes[1 - place], options)
+                break
+    return model
+
+
+def _spread(
+    model: Model, op: Operator, place: int, map_shape: tuple[int, ...], options: CompileOptions
+) -> Model:
+    """The pixel as long as a row of the map as it lies on the device."""
+    tensor = model.tensors[op.inputs[place]]
+    across = 1 if options.transpose else 2
+    axis = across if map_shape[across] > 1 else 3 - across
+    shape = tuple(map_shape[i] if i == axis else n for i, n in enumerate(tensor.shape))
+    model, row = model.with_tensor(replace(tensor, shape=shape))
+    flags = MappingProxyType({"align_corners": False, "half_pixel_centers": False})
+    resize = Operator(op.index, "RESIZE_NEAREST_NEIGHBOR", (op.inputs[place],), (row,), flags)
+    operands = tuple(row if i == place else number for i, number in enumerate(op.inputs))
+    return model.replaced(op, resize, replace(op, inputs=operands))

@@ -6,7 +6,11 @@ in this. Its value before the first inference is real zero.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from compiler.model import Model, Operator
+from compiler.options import CompileOptions
+from compiler.passes.identity import identity
 
 
 def join_variables(model: Model) -> Model:
@@ -44,3 +48,35 @@ def _join(model: Model, handle: Operator, read: Operator, write: Operator) -> Mo
     name = str(handle.attributes.get("shared_name", ""))
     joined = Operator(handle.index, "PERSISTENT_VARIABLE", (value,), (result,))
     return model.replaced(handle, joined.with_attributes(shared_name=name))
+
+
+def variables_first(model: Model, _: CompileOptions) -> Model:
+    """A variable stands in front, and is written behind the last layer that reads it.
+
+    On the device the layer that computes the new value overwrites the old one. So a copy writes
+    the variable where a reader comes later than that layer.
+    """
+    for op in model.operators:
+        if op.code == "PERSISTENT_VARIABLE":
+            model = _settle(model, op)
+    return model
+
+
+def _settle(model: Model, op: Operator) -> Model:
+    order = {id(other): number for number, other in enumerate(model.operators)}
+    writer = model.producer(op.inputs[0])
+    readers = [order[id(reader)] for reader in model.consumers(op.outputs[0])]
+    if writer is None or writer is op:
+        return model
+    late = max(readers, default=-1)
+    if late > order[id(writer)]:
+        model, kept = model.with_tensor(replace(model.tensors[op.inputs[0]]))
+        model, copy = identity(model, op.index, op.inputs[0], kept)
+        behind = model.operators[: late + 1], model.operators[late + 1 :]
+        model = replace(model, operators=(*behind[0], copy, *behind[1]))
+        moved = replace(op, inputs=(kept,))
+        model = model.replaced(op, moved)
+        op = moved
+    elif order[id(writer)] > order[id(op)]:
+        return model
+    return replace(model.without(op), operators=(op, *model.without(op).operators))
