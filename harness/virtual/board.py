@@ -105,7 +105,7 @@ def load_machine(
         if not memory.flash_start <= segment.address <= end - len(segment.data):
             raise ConfigError(
                 f"the image has {len(segment.data)} bytes at {segment.address:#010x}, outside of "
-                f"the {end - memory.flash_start} bytes of flash that an image of {image_of.name} has"
+                f"the {end - memory.flash_start} bytes of flash for an image of {image_of.name}"
             )
     if memory.flash_start not in {segment.address for segment in elf.segments}:
         raise ConfigError(f"the image has no vector table at {memory.flash_start:#010x}")
