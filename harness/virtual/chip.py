@@ -109,9 +109,9 @@ class SerialLine:
 class Chip:
     """Registers by address. `read` and `write` raise UnmodelledAccess.
 
-    now: executed cycles. fetch, store: the chip's memory, as its DMA sees it; they raise ValueError
-    outside of RAM. reset: called when the firmware asks for one. unlock: makes the
-    model slot in flash writable or not.
+    now: executed cycles. fetch: the chip's memory, as its DMA sees it; raises ValueError outside of
+    RAM. store: writes there and returns how many bytes were in RAM. reset: called when the firmware
+    asks for one. unlock: makes the model slot in flash writable or not.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Chip:
         line: SerialLine,
         now: Callable[[], int],
         fetch: Callable[[int, int], bytes],
-        store: Callable[[int, bytes], None],
+        store: Callable[[int, bytes], int],
         reset: Callable[[], None],
         unlock: Callable[[bool], None],
     ) -> None:
@@ -273,19 +273,18 @@ class Chip:
         if not (self._receiving and self._line.chip_has_input and self._now() >= self._next_burst):
             return
         data = self._line.chip_takes(BURST_BYTES)
-        try:
-            self._store(self._latched, data[:1])
-            if len(data) > 1:
-                self._store(self._get("UARTE_DMA_RX_PTR"), data[1:])
-                self._set("UARTE_DMA_RX_PTR", self._get("UARTE_DMA_RX_PTR") + len(data) - 1)
-        except ValueError:
+        stored = self._store(self._latched, data[:1])
+        if stored and len(data) > 1:
+            stored += self._store(self._get("UARTE_DMA_RX_PTR"), data[1:])
+            self._set("UARTE_DMA_RX_PTR", self._get("UARTE_DMA_RX_PTR") + stored - 1)
+        if self._is_counted:
+            self._count = (self._count + stored) & 0xFFFFFFFF
+        if stored < len(data):  # past the end of memory; the other bytes are lost
             self._receiving = False
             self._set("UARTE_EVENTS_DMA_RX_BUSERROR", 1)
             return
         self._next_transfer()
         self._next_burst = self._now() + 2 * self._byte_cycles
-        if self._is_counted:
-            self._count = (self._count + len(data)) & 0xFFFFFFFF
 
     @property
     def _is_counted(self) -> bool:

@@ -167,10 +167,12 @@ class Machine:
             raise ValueError(address)
         return bytes(self._uc.mem_read(address, size))
 
-    def _store(self, address: int, data: bytes) -> None:
-        if not self._in_ram(address, len(data)):
-            raise ValueError(address)
-        self._uc.mem_write(address, data)
+    def _store(self, address: int, data: bytes) -> int:
+        if not self._in_ram(address, 0):
+            return 0
+        room = self._memory.ram_start + self._memory.ram_bytes - address
+        self._uc.mem_write(address, data[:room])
+        return min(room, len(data))
 
     def _mmio_read(self, _: Any, offset: int, size: int, base: int) -> int:
         try:

@@ -22,7 +22,7 @@ from harness.model_file import DEFAULT_MODEL
 from harness.protocol import Place
 from harness.virtual.block_counter import PythonCounter, count_blocks
 from harness.virtual.board import VirtualBoard, open_virtual_board
-from harness.virtual.chip import RESET_REQUEST, UnmodelledAccess
+from harness.virtual.chip import BURST_BYTES, RESET_REQUEST, UnmodelledAccess
 from harness.virtual.register_map import read_register_map
 from tests.support.golden import golden_parameters, golden_run
 from tests.support.small_elf import small_elf
@@ -305,3 +305,18 @@ def test_flash_outside_of_a_write_is_read_only(opened: Opener, digits: FirmwareI
         link.raise_baud((230_400,))
     hello = link.hello()
     assert (hello.fault_cause, hello.fault_address) == (BUS_FAULT, 0)
+
+
+def test_reception_recovers_after_running_into_the_end_of_memory(
+    opened: Opener, digits: FirmwareImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = opened(digits)
+    link = connected(board)
+    monkeypatch.setattr("harness.virtual.chip.BURST_BYTES", 1 << 16)
+    board.write(bytes(40_000))
+    while board.machine.line.chip_has_input:
+        board.read(0.01)
+    monkeypatch.setattr("harness.virtual.chip.BURST_BYTES", BURST_BYTES)
+    assert link.hello().build_id == digits.build_id
+    assert link.statistics().overruns == 1
+    assert link.echo_burst() == 0

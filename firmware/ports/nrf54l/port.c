@@ -132,12 +132,9 @@ static void lead_back(void)
     reception.base = count + 1U;
 }
 
-/* True when bytes were written over, or past the ring, before they were read. */
+/* True when bytes were written over before they were read. */
 static bool overrun(uint32_t count)
 {
-    if (AXR_REG(AXR_REG_UARTE_EVENTS_DMA_RX_BUSERROR) != 0U) {
-        return true;
-    }
     if ((int32_t)(count - reception.base) < 0) {
         return false;
     }
@@ -179,11 +176,12 @@ size_t axr_port_receive(uint8_t *to, size_t capacity)
 {
     (void)axr_port_cycles(); /* called often: keeps the 64-bit count whole */
     const uint32_t count = received_count();
-    if (count == reception.read) {
+    const bool has_stopped = AXR_REG(AXR_REG_UARTE_EVENTS_DMA_RX_BUSERROR) != 0U;
+    if (count == reception.read && !has_stopped) {
         return 0U;
     }
     count_line_errors();
-    if (overrun(count)) {
+    if (has_stopped || overrun(count)) {
         ++reception.overruns;
         restart_reception();
         return 0U;

@@ -2,7 +2,8 @@
  * The registers of nRF54L15 and nRF54LM20A/B that this port uses, nothing else.
  *
  * Names, addresses and field values are those of Nordic's published SVD files (nRF MDK, secure
- * addresses) and of the Armv8-M architecture manual. The emulated board reads this file: an access
+ * addresses) and of the Armv8-M architecture manual. For the nRF54LM20 the blocks' addresses are
+ * from the MDK's headers and the offsets within a block taken as the nRF54L15's. The emulated board reads this file: an access
  * to an address that is not listed here stops it. One register per line:
  *     #define AXR_REG_<BLOCK>_<REGISTER> address
  */
