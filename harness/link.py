@@ -152,10 +152,13 @@ class Link:
 
     def release(self) -> Transport:
         """End the session if there is one and hand the transport over; failures do not matter."""
-        if self._hello is not None:
-            self._hello = None
+        hello, self._hello = self._hello, None
+        if hello is not None:
             with contextlib.suppress(HarnessError):
                 self._request_once(Kind.BYE)
+                if self.baud != hello.default_baud:  # the device goes back to it, too
+                    self.transport.set_baud(hello.default_baud)
+                    self.baud = hello.default_baud
         return self.transport
 
     def _new_session(self) -> int:

@@ -19,6 +19,7 @@ FRAME_MAX: Final = 2112
 DATA_MAX: Final = 2048
 CRC_BYTES: Final = 4
 BAUD_TRIAL_MS: Final = 1000
+LINE_QUIET_MS: Final = 1000
 LAP_SAMPLES: Final = 256
 SLOT_MAGIC: Final = 0x53525841
 SLOT_HEADER_BYTES: Final = 16
@@ -79,7 +80,7 @@ class Place(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A packed little-endian struct of the link; LAYOUT is its `struct` format without the byte order."""
+    """A packed little-endian struct; LAYOUT is its `struct` format without the byte order."""
 
     LAYOUT: ClassVar[str] = ""
 
@@ -97,7 +98,8 @@ class Message:
         """The struct at the start of `body`. Raises ProtocolError when that is too short."""
         if len(body) < cls.byte_size():
             raise ProtocolError(
-                f"the body of {cls.__name__} has {len(body)} bytes; expected at least {cls.byte_size()}"
+                f"the body of {cls.__name__} has {len(body)} bytes; expected at least "
+                f"{cls.byte_size()}"
             )
         return cls(*struct.unpack_from("<" + cls.LAYOUT, body))
 

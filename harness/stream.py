@@ -40,8 +40,8 @@ class RunPlan:
 
     run: number of the run, growing within a session. first: number of the first input in `data`.
     output_bytes, layers: of the model. result_slots, input_slots: what the device keeps.
-    window_bytes: as the device said. patience_s: silence after which something is sent again. byte_s: time that
-    one byte takes on the line, 0 when unknown.
+    window_bytes: as the device said. patience_s: silence after which something is sent again.
+    byte_s: time that one byte takes on the line, 0 when unknown.
     """
 
     data: memoryview

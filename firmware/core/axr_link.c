@@ -27,6 +27,7 @@ static struct {
     uint32_t chunk_at;
     uint32_t chunk_end;
     uint32_t text_out;
+    uint64_t quiet_since_us;    /* first look at an empty port within a frame; 0: none */
 } link;
 
 /* Frames are built and checked in buffers aligned for the structs that are laid over them. */
@@ -123,11 +124,31 @@ static void take_byte(uint8_t byte)
     text_byte(byte);
 }
 
+/* A frame whose sender has gone silent is given up: the next byte starts a message. Only the time
+ * in which the port was seen empty counts, not the time in which nobody looked. */
+static void watch_silence(bool heard)
+{
+    if (link.line != LINE_BINARY) {
+        link.quiet_since_us = 0;
+        return;
+    }
+    uint64_t now_us = axr_port_micros() + 1U;
+    if (link.quiet_since_us == 0U) {
+        link.quiet_since_us = heard ? 0U : now_us;
+    } else if (heard) {
+        if (now_us - link.quiet_since_us > 1000U * (uint64_t)AXR_LINE_QUIET_MS) {
+            link.line = LINE_FRESH;
+        }
+        link.quiet_since_us = 0;
+    }
+}
+
 /* False when the port has nothing. */
 static bool refill(void)
 {
     link.chunk_at = 0;
     link.chunk_end = (uint32_t)axr_port_receive(chunk, sizeof chunk);
+    watch_silence(link.chunk_end != 0U);
     link.counts.received_bytes += link.chunk_end;
     link.unclear_bytes += link.chunk_end;
     return link.chunk_end != 0U;

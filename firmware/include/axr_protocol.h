@@ -22,6 +22,9 @@
 /* Longest time, in milliseconds, that a new rate stays without a valid frame. */
 #define AXR_BAUD_TRIAL_MS 1000
 
+/* After this many milliseconds of silence within a frame, the next byte starts a new message. */
+#define AXR_LINE_QUIET_MS 1000
+
 /* Requests. The answer to a request has its kind + AXR_KIND_REPLY and its sequence number. */
 #define AXR_KIND_HELLO 1
 #define AXR_KIND_INFER 2

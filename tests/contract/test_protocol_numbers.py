@@ -62,9 +62,18 @@ def test_slot_operations() -> None:
     assert theirs == {item.name: int(item) for item in SlotOperation}
 
 
-@pytest.mark.parametrize(
-    "name", ["PROTOCOL_LEVEL", "FRAME_MAX", "DATA_MAX", "CRC_BYTES", "BAUD_TRIAL_MS", "LAP_SAMPLES"]
+_CONSTANTS: Final = (
+    "PROTOCOL_LEVEL",
+    "FRAME_MAX",
+    "DATA_MAX",
+    "CRC_BYTES",
+    "BAUD_TRIAL_MS",
+    "LINE_QUIET_MS",
+    "LAP_SAMPLES",
 )
+
+
+@pytest.mark.parametrize("name", _CONSTANTS)
 def test_constants(name: str) -> None:
     assert _number(name) == getattr(protocol, name)
 
