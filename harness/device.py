@@ -6,9 +6,10 @@ device in the layout of the TFLite model.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,10 @@ from harness.progress import Progress
 
 Array = npt.NDArray[Any]
 CycleArray = npt.NDArray[np.int64]
+
+_FIRST_STEP: Final = 32
+_STEP_S: Final = 0.1
+"""Time between two calls of a progress observer that the simulator aims at, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +111,19 @@ class SimDevice:
             raise DeviceFault("the simulator was closed; open a new one")
         check_inputs(inputs, self.program.input_dims)
         parts = []
-        batch = self.program.input_dims.batch
-        step = max(1, self.engine.samples_at_once // batch) * batch
-        for start in range(0, len(inputs), step):
-            part = inputs[start : start + step]
+        step = _FIRST_STEP * self.program.input_dims.batch
+        done = 0
+        while done < len(inputs):
+            part = inputs[done : done + step]
+            started = time.monotonic()
             execution = self.engine.run(self.program, part, self._state)
             self._state = execution.state
             parts.append(execution.outputs)
+            done += len(part)
             if progress:
-                progress(start + len(part), len(inputs))
+                progress(done, len(inputs))
+            if time.monotonic() - started < _STEP_S:
+                step *= 2
         return Inference(tuple(np.concatenate(rows) for rows in zip(*parts, strict=True)))
 
     def close(self) -> None:

@@ -33,10 +33,6 @@ class Engine(Protocol):
     def name(self) -> str:
         """Shown as the backend."""
 
-    @property
-    def samples_at_once(self) -> int:
-        """Samples worth handing over in one call."""
-
     def run(
         self,
         program: AxonProgram,
@@ -56,7 +52,6 @@ class ReferenceEngine:
     """The compiler's numpy executor, the definition of every layer."""
 
     name: str = "numpy reference"
-    samples_at_once: int = 32
 
     def run(
         self,

@@ -21,8 +21,8 @@ Array = npt.NDArray[Any]
 
 _ARENAS_BYTES: Final = 1 << 30
 """For the arenas of all threads together."""
-_CLAIMS_PER_THREAD: Final = 8
-_MOST_CLAIMED: Final = 32
+_MOST_CLAIMED: Final = 4
+"""Inferences that a thread takes at a time; few, so that all threads end together."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +45,7 @@ class NativeEngine:
     library: Library
     threads: int = 0
     _ready: _Ready | None = field(default=None, repr=False)
+    _pool: ThreadPoolExecutor | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.threads = self.threads or available_cores()
@@ -53,11 +54,6 @@ class NativeEngine:
     def name(self) -> str:
         """E.g. "native avx512vnni"."""
         return f"native {self.library.traits.name}"
-
-    @property
-    def samples_at_once(self) -> int:
-        """Samples in one call that keep all cores busy."""
-        return 256 * self.threads
 
     def run(
         self,
@@ -108,7 +104,7 @@ class NativeEngine:
         for layer, place in plan.state.items():
             _write(ready.arenas[0], place, state.get(layer), ready.program, layer)
         threads = min(len(ready.arenas), count)
-        claim = min(_MOST_CLAIMED, max(1, count // (threads * _CLAIMS_PER_THREAD)))
+        claim = min(_MOST_CLAIMED, -(-count // threads))
         outputs = (ctypes.c_void_p * max(1, len(stored)))(*(a.ctypes.data for a in stored))
         strides = zip(("image", "channel", "row", "pixel"), inputs.strides, strict=True)
         job = abi.Job(
@@ -127,11 +123,11 @@ class NativeEngine:
         if threads == 1:
             work(ready.arenas[0])
             return
-        with ThreadPoolExecutor(threads - 1) as pool:
-            others = [pool.submit(work, arena) for arena in ready.arenas[1:threads]]
-            work(ready.arenas[0])
-            for other in others:
-                other.result()
+        self._pool = self._pool or ThreadPoolExecutor(self.threads - 1, "axonrig-native")
+        others = [self._pool.submit(work, arena) for arena in ready.arenas[1:threads]]
+        work(ready.arenas[0])
+        for other in others:
+            other.result()
 
 
 def available_cores() -> int:

@@ -110,6 +110,7 @@ AXR_INLINE void row(const axr_taps_t *t, const uint8_t *x, const int64_t step, i
     switch (step) {
 #if defined(AXR_AVX512)
         case 3: done = wide_tiles(t, x, 3, pixels, blocks, sums); break;
+        case 6: done = wide_tiles(t, x, 6, pixels, blocks, sums); break;
         case 8: done = wide_tiles(t, x, 8, pixels, blocks, sums); break;
         case 16: done = wide_tiles(t, x, 16, pixels, blocks, sums); break;
         case 32: done = wide_tiles(t, x, 32, pixels, blocks, sums); break;

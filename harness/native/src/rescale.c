@@ -166,37 +166,39 @@ static void row_by_floats(const axr_rescale_t *r, const int32_t *sums, int64_t c
     }
 }
 
-/* Sixteen or thirty-two channels of four or two pixels at a time. */
+/* Up to 16 channels of four pixels, or up to 32 of two, at a time; the number of pixels done. */
 static int64_t pixels_by_floats(const axr_rescale_t *r, const int32_t *sums, int64_t pixels,
                                 int64_t channels, int64_t stride, int64_t first, int8_t *to,
                                 int64_t out_stride) {
     int64_t done = 0, base = r->step ? first : 0, step = r->step;
-    if (channels == 16) {
+    if (channels <= 16) {
         const int64_t places[4] = {base, base, base, base};
+        const __mmask16 mask = (__mmask16)((1U << channels) - 1U);
         for (; done + 4 <= pixels; done += 4) {
             const int32_t *from = sums + done * stride;
             const int32_t *const four[4] = {from, from + stride, from + 2 * stride,
                                             from + 3 * stride};
             __m512i out = four_by_floats(r, four, places);
             int8_t *place = to + done * out_stride;
-            if (out_stride == 16) {
+            if (channels == 16 && out_stride == 16) {
                 _mm512_storeu_si512(place, out);
                 continue;
             }
-            _mm_storeu_si128((void *)place, _mm512_extracti32x4_epi32(out, 0));
-            _mm_storeu_si128((void *)(place + out_stride), _mm512_extracti32x4_epi32(out, 1));
-            _mm_storeu_si128((void *)(place + 2 * out_stride), _mm512_extracti32x4_epi32(out, 2));
-            _mm_storeu_si128((void *)(place + 3 * out_stride), _mm512_extracti32x4_epi32(out, 3));
+            _mm_mask_storeu_epi8(place, mask, _mm512_castsi512_si128(out));
+            _mm_mask_storeu_epi8(place + out_stride, mask, _mm512_extracti32x4_epi32(out, 1));
+            _mm_mask_storeu_epi8(place + 2 * out_stride, mask, _mm512_extracti32x4_epi32(out, 2));
+            _mm_mask_storeu_epi8(place + 3 * out_stride, mask, _mm512_extracti32x4_epi32(out, 3));
         }
-    } else if (channels == 32) {
+    } else if (channels <= 32) {
         const int64_t places[4] = {base, base + step, base, base + step};
+        const __mmask32 mask = (__mmask32)((1ULL << channels) - 1U);
         for (; done + 2 <= pixels; done += 2) {
             const int32_t *from = sums + done * stride;
             const int32_t *const four[4] = {from, from + 16, from + stride, from + stride + 16};
             __m512i out = four_by_floats(r, four, places);
             int8_t *place = to + done * out_stride;
-            _mm256_storeu_si256((void *)place, _mm512_castsi512_si256(out));
-            _mm256_storeu_si256((void *)(place + out_stride), _mm512_extracti64x4_epi64(out, 1));
+            _mm256_mask_storeu_epi8(place, mask, _mm512_castsi512_si256(out));
+            _mm256_mask_storeu_epi8(place + out_stride, mask, _mm512_extracti64x4_epi64(out, 1));
         }
     }
     return done;
