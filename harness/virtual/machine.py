@@ -27,6 +27,7 @@ _PERIPHERALS: Final = (0x50000000, 0x00200000)
 _SYSTEM: Final = (0xE0000000, 0x00100000)
 _NEVER: Final = 0xFFFFFFFE
 _IDLE_SECONDS: Final = 0.001
+_LONGEST_PAUSE_S: Final = 0.1
 _RETURN_TO_THREAD: Final = 0xFFFFFFF9
 
 _HARD_FAULT, _BUS_FAULT, _USAGE_FAULT = 3, 5, 6
@@ -163,6 +164,7 @@ class Machine:
         return start <= address and address + size <= end
 
     def _fetch(self, address: int, size: int) -> bytes:
+        self._pace()  # what the chip sends must not be seen too early
         if not self._in_ram(address, size):
             raise ValueError(address)
         return bytes(self._uc.mem_read(address, size))
@@ -208,10 +210,15 @@ class Machine:
                 )
             if not arrived:
                 self._counter.executed += int(CLOCK_HZ * _IDLE_SECONDS)
-        if self._realtime:
-            ahead = self._counter.executed / CLOCK_HZ - (time.monotonic() - self._started_at)
-            if ahead > 0:
-                time.sleep(min(ahead, 1.0))
+        self._pace()
+
+    def _pace(self) -> None:
+        """Wait until real time has caught up, when that was asked for."""
+        while self._realtime and not self._stopping:
+            ahead = self._now() / CLOCK_HZ - (time.monotonic() - self._started_at)
+            if ahead <= 0:
+                return
+            time.sleep(min(ahead, _LONGEST_PAUSE_S))
 
     def _on_bad_access(self, _: Any, access: int, address: int, size: int, *__: Any) -> bool:
         self._bad_access = (access, address, size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -320,3 +321,15 @@ def test_reception_recovers_after_running_into_the_end_of_memory(
     assert link.hello().build_id == digits.build_id
     assert link.statistics().overruns == 1
     assert link.echo_burst() == 0
+
+
+def test_realtime_never_runs_ahead(digits: FirmwareImage) -> None:
+    begin = time.monotonic()
+    board = open_virtual_board(EMULATED, CHIP, digits.elf, realtime=True)
+    try:
+        link = connected(board)
+        for _ in range(2):
+            link.infer(bytes(3072))
+        assert board.now() <= time.monotonic() - begin + 0.1
+    finally:
+        board.close()
