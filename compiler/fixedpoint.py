@@ -6,7 +6,8 @@ so float32 is used exactly where it uses float32 (docs/axon-binary.md, "Requanti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -171,6 +172,19 @@ def output_radix(scale: float, zero_point: int, shift: int) -> int:
         if top << radix > (1 << limit) - 1 or bottom << radix < -(1 << limit):
             break
     return radix
+
+
+@contextmanager
+def scales_in_range() -> Iterator[None]:
+    """Arithmetic on scales that leaves the range of floats: UnsupportedError, no infinity or NaN."""
+    try:
+        with np.errstate(over="raise", divide="raise", invalid="raise"):
+            yield
+    except ArithmeticError as error:
+        raise UnsupportedError(
+            f"the model's scales lie too far apart for any useful multiplier ({error}); "
+            "calibrate the model again"
+        ) from error
 
 
 def int32_array(values: Iterable[int | float]) -> IntArray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from compiler.constraints import Violation, check
 from compiler.errors import ModelFormatError, UnsupportedError
+from compiler.fixedpoint import scales_in_range
 from compiler.ir import AxonProgram
 from compiler.lowering import lower
 from compiler.model import Model
@@ -44,11 +45,12 @@ def translate(data: bytes, options: CompileOptions) -> Translation:
     """`compile_model`, keeping the models on the way."""
     check_name(options.name)
     source = read_tflite(data)
-    legal = prepare(source, options)
-    violations = check(legal, options)
-    if violations:
-        raise UnsupportedError(_refusal(violations))
-    lowered = lower(legal, options)
+    with scales_in_range():
+        legal = prepare(source, options)
+        violations = check(legal, options)
+        if violations:
+            raise UnsupportedError(_refusal(violations))
+        lowered = lower(legal, options)
     program = transpose(lowered.program) if options.transpose else lowered.program
     return Translation(program, source, legal, lowered.output_layers)
 

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from compiler.constraints import Violation, check, notes
 from compiler.errors import CompilerError
+from compiler.fixedpoint import scales_in_range
 from compiler.lowering import lower
 from compiler.model import Model
 from compiler.options import CompileOptions
@@ -74,7 +75,8 @@ def scan_model(data: bytes, options: CompileOptions | None = None) -> ScanReport
 def _lowering_violation(legal: Model, options: CompileOptions) -> tuple[Violation, ...]:
     """What only the arithmetic shows; its message names the operator."""
     try:
-        program = lower(legal, options).program
+        with scales_in_range():
+            program = lower(legal, options).program
         if options.transpose:
             transpose(program)
     except CompilerError as error:
