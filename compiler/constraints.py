@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler.dims import axis_of, dims_of
-from compiler.ir import Axis, Dims
+from compiler.ir import Axis, Dims, Pads
 from compiler.lowering import LOWERINGS
 from compiler.lowering.pooling import spans_map
 from compiler.model import Model, Operator, Tensor
@@ -25,10 +25,13 @@ from compiler.passes.padding import paddings, window_extent, window_outputs, win
 MAX_OUTPUTS: Final = 20
 MAX_FILTER: Final = 16
 MAX_FILTER_WIDTH_1D: Final = 32
+MAX_PADDING: Final = 15
 MAX_POOL: Final = 32
 MAX_STRIDE: Final = 31
-MAX_LINEAR_WIDTH: Final = 1020
-MAX_POINTWISE_OUTPUTS: Final = 1022
+MAX_LINEAR_SIDE: Final = 1020
+MAX_CHANNELS: Final = 1023
+MAX_CONVOLUTION_INPUTS: Final = 1024
+MAX_CONVOLUTION_OUTPUTS: Final = 2048
 MAX_WIDTH: Final = 2060
 MAX_EXTENT: Final = 65535
 DOCUMENTED_EXTENT: Final = 1024
@@ -37,6 +40,27 @@ DOCUMENTED_VECTOR: Final = 2048
 _WINDOWS: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D")
 _WEIGHTED: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _MOVES_CODES: Final = ("MAX_POOL_2D", "STRIDED_SLICE", "CONCATENATION", "PAD")
+_NARROW: Final = (
+    "ADD",
+    "AVERAGE_POOL_2D",
+    "CONCATENATION",
+    "DEPTHWISE_CONV_2D",
+    "MAX_POOL_2D",
+    "MEAN",
+    "MUL",
+    "PAD",
+    "STRIDED_SLICE",
+)
+_ANY_HEIGHT: Final = ("DEPTHWISE_CONV_2D", "MEAN")
+CPU_OPERATORS: Final = (
+    "LOGISTIC",
+    "TANH",
+    "SOFTMAX",
+    "RESHAPE",
+    "SPACE_TO_BATCH_ND",
+    "BATCH_TO_SPACE_ND",
+    "RESIZE_NEAREST_NEIGHBOR",
+)
 _SINGLE_BATCH: Final = (
     "CONCATENATION",
     "FULLY_CONNECTED",
@@ -185,13 +209,34 @@ def tensor_shape(case: Case) -> Finding | None:
     return None
 
 
-def row_width(case: Case) -> Finding | None:
-    """Rows of a map are at most 2,060 elements wide."""
-    if case.op.code == "FULLY_CONNECTED" or len(case.result.shape) < 3:
+def map_sides(case: Case) -> Finding | None:
+    """Maps are at most 1,024 high and wide; those of convolutions any height and 2,060 wide."""
+    code = case.op.code
+    if code == "FULLY_CONNECTED" or len(case.result.shape) < 3:
         return None
-    widest = max(case.seen(dims_of(tensor.shape)).width for tensor in (*case.data, case.result))
-    if widest > MAX_WIDTH:
-        return Finding(f"width {widest}", f"at most {MAX_WIDTH}", "transpose, split or subsample")
+    seen = [case.seen(dims_of(tensor.shape)) for tensor in (*case.data, case.result)]
+    width, height = max(d.width for d in seen), max(d.height for d in seen)
+    widest = DOCUMENTED_EXTENT if code in _NARROW else MAX_WIDTH
+    if width > widest:
+        return Finding(f"width {width}", f"at most {widest}", "transpose, split or subsample")
+    if code in _NARROW and code not in _ANY_HEIGHT and height > DOCUMENTED_EXTENT:
+        allowed = f"at most {DOCUMENTED_EXTENT}"
+        return Finding(f"height {height}", allowed, "transpose, split or subsample")
+    return None
+
+
+def map_channels(case: Case) -> Finding | None:
+    """Maps have at most 1,023 channels; a convolution takes 1,024 and gives 2,048."""
+    code = case.op.code
+    if code == "FULLY_CONNECTED" or len(case.result.shape) < 3 or code in CPU_OPERATORS:
+        return None
+    taken = max(dims_of(tensor.shape).channels for tensor in case.data)
+    given = dims_of(case.result.shape).channels
+    limits = (MAX_CONVOLUTION_INPUTS, MAX_CONVOLUTION_OUTPUTS)
+    most = limits if code == "CONV_2D" else (MAX_CHANNELS, MAX_CHANNELS)
+    if taken > most[0] or given > most[1]:
+        found = f"{taken} channels to {given}"
+        return Finding(found, f"at most {most[0]} to {most[1]}", "split the layer by channels")
     return None
 
 
@@ -333,17 +378,23 @@ def window_geometry(case: Case) -> Finding | None:
     return None
 
 
-def pointwise_channels(case: Case) -> Finding | None:
-    """A 1x1 convolution has at most 1,022 output channels, on a 1x1 map at most 1,020 inputs."""
-    if case.tensor(1).shape[1:3] != (1, 1):
-        return None
-    outputs, extent = case.result.shape[-1], dims_of(case.tensor(0).shape)
-    if outputs > MAX_POINTWISE_OUTPUTS:
-        advice = "split the layer; Nordic's tool accepts more but computes them wrongly"
-        return Finding(f"{outputs} output channels", f"at most {MAX_POINTWISE_OUTPUTS}", advice)
-    if (extent.height, extent.width) == (1, 1) and extent.channels > MAX_LINEAR_WIDTH:
-        found = f"{extent.channels} input channels on a 1x1 map"
-        return Finding(found, f"at most {MAX_LINEAR_WIDTH}", "use a fully connected layer")
+def padding_fits(case: Case) -> Finding | None:
+    """Padding is at most 15 a side and as high as the filter; below, less than the result."""
+    pads = window_pads(case.model, case.op)
+    if case.options.transpose:
+        pads = Pads(left=pads.top, right=pads.bottom, top=pads.left, bottom=pads.right)
+    height, width = window_extent(case.model, case.op)
+    window = case.turned(Dims(height, width, 1))
+    extent, result = (case.turned(dims_of(t.shape)) for t in (case.tensor(0), case.result))
+    widest = max(pads.left, pads.right, pads.top, pads.bottom)
+    if widest > MAX_PADDING:
+        return Finding(f"padding {widest}", f"at most {MAX_PADDING} a side", "pad less")
+    if pads.top > window.height:
+        advice = "pad less, or use a taller filter"
+        return Finding(f"{pads.top} rows of padding above", f"at most {window.height}", advice)
+    if result.height <= pads.bottom and extent.height <= window.height:
+        advice = "use a lower filter or VALID padding; Nordic's code generator refuses this"
+        return Finding(f"{pads.bottom} rows of padding below", f"less than {result.height}", advice)
     return None
 
 
@@ -383,6 +434,17 @@ def local_maximum(case: Case) -> Finding | None:
     if window != (1, 1) and _spans(case):
         advice = "use average pooling, or leave a 2-wide result and slice it"
         return Finding(f"a {window[0]}x{window[1]} maximum over the whole side", "a part", advice)
+    return None
+
+
+def window_within(case: Case) -> Finding | None:
+    """A max pool's window is at most as high as the map, and one wider."""
+    extent = case.turned(dims_of(case.tensor(0).shape))
+    height, width = window_extent(case.model, case.op)
+    window = case.turned(Dims(height, width, 1))
+    if window.height > extent.height or window.width > extent.width + 1:
+        found = f"{window.height}x{window.width} on {extent.height}x{extent.width}"
+        return Finding(found, f"{extent.height}x{extent.width + 1}", "use a smaller window")
     return None
 
 
@@ -477,11 +539,13 @@ def one_value_sum(case: Case) -> Finding | None:
     return None
 
 
-def linear_width(case: Case) -> Finding | None:
-    """Rows of an addition are at most 1,020 elements wide."""
-    width = case.seen(dims_of(case.result.shape)).width
-    if width > MAX_LINEAR_WIDTH:
-        return Finding(f"width {width}", f"at most {MAX_LINEAR_WIDTH}", "transpose or split")
+def linear_sides(case: Case) -> Finding | None:
+    """Sums and products are at most 1,020 high and wide."""
+    extent = dims_of(case.result.shape)
+    longest = max(extent.width, extent.height)
+    if longest > MAX_LINEAR_SIDE:
+        allowed = f"at most {MAX_LINEAR_SIDE}"
+        return Finding(f"{longest} elements a side", allowed, "split or subsample")
     return None
 
 
@@ -599,14 +663,12 @@ def fixed_activation_output(case: Case) -> Finding | None:
     return None
 
 
-def even_rows(case: Case) -> Finding | None:
-    """Sigmoid and tanh over several rows need an even width: they read the padding of odd rows."""
+def whole_rows(case: Case) -> Finding | None:
+    """Sigmoid and tanh over several rows have a width other than 1, 5, 9, 13 and so on."""
     extent = case.seen(dims_of(case.result.shape))
-    if extent.width % 2 and extent.height * extent.channels > 1:
-        advice = (
-            "make the width even, or transpose; Nordic's CPU code reads the padding of odd rows"
-        )
-        return Finding(f"width {extent.width}", "an even width", advice)
+    if extent.width % 4 == 1 and extent.height * extent.channels > 1:
+        advice = "make the rows longer, or transpose; Nordic's CPU code reads their padding"
+        return Finding(f"width {extent.width}", "no 4n + 1", advice)
     return None
 
 
@@ -615,17 +677,25 @@ EVERYWHERE: Final[tuple[Constraint, ...]] = (
     eight_bit,
     quantized_per_tensor,
     tensor_shape,
-    row_width,
+    map_sides,
+    map_channels,
     single_batch,
     known_activation,
     relu6_saturates,
 )
 
-_CONVOLUTION: Final = (constant_weights, weight_shape, filter_size, stride_size, window_geometry)
+_CONVOLUTION: Final = (
+    constant_weights,
+    weight_shape,
+    filter_size,
+    stride_size,
+    window_geometry,
+    padding_fits,
+)
 _PAIR: Final = (two_operands, int8_constant, broadcast, constant_within)
 
 CONSTRAINTS: Final[dict[str, tuple[Constraint, ...]]] = {
-    "ADD": (*_PAIR, one_value_sum, linear_width, first_batch_only),
+    "ADD": (*_PAIR, one_value_sum, linear_sides, first_batch_only),
     "AVERAGE_POOL_2D": (
         pool_size,
         stride_size,
@@ -635,19 +705,26 @@ CONSTRAINTS: Final[dict[str, tuple[Constraint, ...]]] = {
     ),
     "BATCH_TO_SPACE_ND": (block_parameters,),
     "CONCATENATION": (concatenated_alike,),
-    "CONV_2D": (*_CONVOLUTION, pointwise_channels),
+    "CONV_2D": _CONVOLUTION,
     "DEPTHWISE_CONV_2D": _CONVOLUTION,
     "FULLY_CONNECTED": (constant_weights, weight_shape, aligned_per_channel_vector),
-    "LOGISTIC": (fixed_activation_output, even_rows),
-    "MAX_POOL_2D": (pool_size, stride_size, window_geometry, local_maximum, first_batch_only),
+    "LOGISTIC": (fixed_activation_output, whole_rows),
+    "MAX_POOL_2D": (
+        pool_size,
+        stride_size,
+        window_geometry,
+        local_maximum,
+        window_within,
+        first_batch_only,
+    ),
     "MEAN": (mean_axes, first_batch_only),
-    "MUL": (*_PAIR, first_batch_only),
+    "MUL": (*_PAIR, linear_sides, first_batch_only),
     "PAD": (channel_padding,),
     "RESIZE_NEAREST_NEIGHBOR": (resize_output, resize_pixels),
     "SOFTMAX": (softmax_last,),
     "SPACE_TO_BATCH_ND": (block_parameters,),
     "STRIDED_SLICE": (slice_parameters,),
-    "TANH": (fixed_activation_output, even_rows),
+    "TANH": (fixed_activation_output, whole_rows),
 }
 
 

@@ -14,6 +14,8 @@ from compiler.passes.packing import PACKED
 from compiler.passes.padding import window_pads
 
 MAX_POINTWISE_STRIDE: Final = 2
+MAX_POINTWISE_INPUTS: Final = 1000
+MAX_POINTWISE_OUTPUTS: Final = 1022
 STRIPE_ELEMENTS: Final = 2048 * 3
 """Elements, rows and channels rounded up, that a pointwise convolution takes at once."""
 
@@ -45,6 +47,8 @@ def suits_pointwise(site: Site, extent: Dims, result: Dims, strides: tuple[int, 
     extent, result = site.options.turned(extent), site.options.turned(result)
     stride, stride_x = reversed(strides) if site.options.transpose else strides
     if extent.batch > 1 or stride_x > MAX_POINTWISE_STRIDE:
+        return False
+    if extent.channels > MAX_POINTWISE_INPUTS or result.channels > MAX_POINTWISE_OUTPUTS:
         return False
     narrow = result.width < 4 and (result.height, result.width) != (1, 1)
     if narrow and stage_of(site).byte_width > 1:

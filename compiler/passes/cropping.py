@@ -21,13 +21,32 @@ _FILTERED = ("CONV_2D", "DEPTHWISE_CONV_2D")
 
 def crop_filters(model: Model, options: CompileOptions) -> Model:
     """Cut the rows of convolutions and max pools (columns, when the variant is transposed)."""
-    for op in model.operators:
-        axis = 2 if options.transpose else 1
+    for original in model.operators:
+        op = original
+        across, along = (2, 1) if options.transpose else (1, 2)
         if op.code in _FILTERED and _is_plain(model, op):
-            model = _crop(model, op, axis)
-        elif op.code == "MAX_POOL_2D" and op.attributes["padding"] == "SAME":
-            model = _crop_pool(model, op, axis)
+            model, op = _crop(model, op, across)
+            if _is_wide(model, op, along, 2):
+                model, op = _crop(model, op, along)
+        elif op.code == "MAX_POOL_2D" and op.attributes["padding"] == "SAME" and _fits(model, op):
+            model, op = _crop_pool(model, op, across)
+            if _is_wide(model, op, along, 1):
+                model, op = _crop_pool(model, op, along)
     return model
+
+
+def _is_wide(model: Model, op: Operator, axis: int, times: int) -> bool:
+    """Whether a window is so much wider than the map that the code generator fails on it."""
+    extent = dims_of(model.tensors[op.inputs[0]].shape)
+    size = extent.height if axis == 1 else extent.width
+    return window_extent(model, op)[axis - 1] > times * size + 1
+
+
+def _fits(model: Model, op: Operator) -> bool:
+    shapes = (model.tensors[op.inputs[0]].shape, model.tensors[op.outputs[0]].shape)
+    steps = (op.attributes["stride_h"], op.attributes["stride_w"])
+    sides = (op.attributes["filter_height"], op.attributes["filter_width"])
+    return max(len(shape) for shape in shapes) <= 4 and min(steps) >= 1 and max(sides) <= 256
 
 
 def _is_plain(model: Model, op: Operator) -> bool:
@@ -42,13 +61,13 @@ def _is_plain(model: Model, op: Operator) -> bool:
     )
 
 
-def _crop(model: Model, op: Operator, axis: int) -> Model:
+def _crop(model: Model, op: Operator, axis: int) -> tuple[Model, Operator]:
     """`axis` of the weights [out][height][width][in]."""
     used = _used_taps(model, op, axis)
     weights = model.tensors[op.inputs[1]]
     data = model.constant(op.inputs[1])
     if data is None or not used or len(used) == data.shape[axis]:
-        return model
+        return model, op
     first, last = used[0], used[-1]
     places = [slice(None)] * 4
     places[axis] = slice(first, last + 1)
@@ -63,26 +82,24 @@ def _crop(model: Model, op: Operator, axis: int) -> Model:
         pads = replace(pads, left=pads.left - before, right=pads.right - after)
     model, number = model.with_tensor(replace(weights, shape=cut.shape, data=cut))
     operands = (op.inputs[0], number, *op.inputs[2:])
-    return model.replaced(op, replace(op.with_attributes(pads=pads), inputs=operands))
+    cropped = replace(op.with_attributes(pads=pads), inputs=operands)
+    return model.replaced(op, cropped), cropped
 
 
-def _crop_pool(model: Model, op: Operator, axis: int) -> Model:
+def _crop_pool(model: Model, op: Operator, axis: int) -> tuple[Model, Operator]:
     """Padding never wins, so rows of a window that only meet padding decide nothing."""
-    shapes = (model.tensors[op.inputs[0]].shape, model.tensors[op.outputs[0]].shape)
-    steps = (op.attributes["stride_h"], op.attributes["stride_w"])
-    if max(len(shape) for shape in shapes) > 4 or min(steps) < 1:
-        return model
     name = "filter_height" if axis == 1 else "filter_width"
     count = op.attributes[name]
-    used = _used_taps(model, op, axis) if 1 <= count <= 256 else []
+    used = _used_taps(model, op, axis)
     if not used or len(used) == count:
-        return model
+        return model, op
     pads, before, after = window_pads(model, op), used[0], count - 1 - used[-1]
     if axis == 1:
         pads = replace(pads, top=pads.top - before, bottom=pads.bottom - after)
     else:
         pads = replace(pads, left=pads.left - before, right=pads.right - after)
-    return model.replaced(op, op.with_attributes(pads=pads, **{name: len(used)}))
+    cropped = op.with_attributes(pads=pads, **{name: len(used)})
+    return model.replaced(op, cropped), cropped
 
 
 def _used_taps(model: Model, op: Operator, axis: int) -> list[int]:
