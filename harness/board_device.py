@@ -24,7 +24,9 @@ from harness.transport import Transport, open_port
 
 if TYPE_CHECKING:
     from harness.firmware_build import FirmwareImage
+    from harness.vendor.codegen import Generated
 
+VENDOR_SIM: Final = "vendor-sim"
 SOURCES: Final[Mapping[BoardKind, str]] = {
     BoardKind.HARDWARE: "board",
     BoardKind.EMULATED: "emulated",
@@ -52,12 +54,17 @@ class BoardChoice:
 
 @dataclass(slots=True, eq=False)
 class BoardDevice:
-    """A session with a board as a `Device`. run: laps, warm-up and whether layers are timed."""
+    """A session with a board as a `Device`.
+
+    run: laps, warm-up and whether layers are timed. simulated_cycles: of one inference, where a
+    simulator counts them and the firmware's clock means nothing.
+    """
 
     program: AxonProgram
     board: BoardSpec
     session: Session
     run: RunOptions = field(default_factory=RunOptions)
+    simulated_cycles: int | None = None
     _closed: bool = False
 
     @property
@@ -66,7 +73,7 @@ class BoardDevice:
         hello = self.session.link.device
         return DeviceInfo(
             board=self.board.name,
-            source=SOURCES[self.board.kind],
+            source=source_of(self.board),
             backend=f"firmware, {hello.text('backend')}",
             model=self.program.name,
             model_sha256=sha256(encode(self.program)),
@@ -94,6 +101,9 @@ class BoardDevice:
 
     def _inference(self, results: list[InputResult]) -> Inference:
         outputs = split_outputs(self.program, [result.outputs for result in results])
+        if self.simulated_cycles is not None:
+            cycles = np.full(len(results), self.simulated_cycles, np.int64)
+            return Inference(outputs, cycles=cycles, latency_source=source_of(self.board))
         if not self._counts_cycles:
             return Inference(outputs)
         layers = [result.layer_cycles for result in results]
@@ -101,13 +111,23 @@ class BoardDevice:
             outputs,
             cycles=np.array([result.cycles_median for result in results], np.int64),
             layer_cycles=np.array(layers, np.int64) if self.run.with_layers else None,
-            latency_source=SOURCES[self.board.kind],
+            latency_source=source_of(self.board),
         )
 
     def close(self) -> None:
         """See `Device`."""
         self._closed = True
         self.session.close()
+
+
+def source_of(board: BoardSpec) -> str:
+    """The label of every number that comes from this board."""
+    return VENDOR_SIM if runs_vendor_simulator(board) else SOURCES[board.kind]
+
+
+def runs_vendor_simulator(board: BoardSpec) -> bool:
+    """Whether the board is a process with the NPU back end on Nordic's simulator."""
+    return board.kind is BoardKind.PROCESS and "npu" in board.features
 
 
 def split_outputs(program: AxonProgram, raw: list[bytes]) -> tuple[Array, ...]:
@@ -154,10 +174,18 @@ def open_board_device(
     """
     asked = run or RunOptions()
     options = RunOptions(asked.laps, asked.warmup, asked.with_layers, keeps_state(program))
-    session = Session(plan_session(board, program, choice or BoardChoice()))
+    cycles = None
+    if runs_vendor_simulator(board):
+        from harness.vendor.firmware import generate_for
+
+        code = generate_for(program)
+        plan, cycles = _plan_vendor(board, program, choice or BoardChoice(), code), code.ticks
+    else:
+        plan = plan_session(board, program, choice or BoardChoice())
+    session = Session(plan)
     session.start()
     _check_model(session.link.device, program)
-    return BoardDevice(program, board, session, options)
+    return BoardDevice(program, board, session, options, cycles)
 
 
 def _check_model(hello: HelloReply, program: AxonProgram) -> None:
@@ -191,7 +219,30 @@ def plan_session(board: BoardSpec, program: AxonProgram, choice: BoardChoice) ->
     return plans[board.kind](board, program, choice)
 
 
+def _plan_vendor(
+    board: BoardSpec, program: AxonProgram, choice: BoardChoice, code: Generated
+) -> SessionPlan:
+    from harness.toolchain import HostFirmware
+    from harness.transport.process import start_process
+    from harness.vendor.firmware import build_vendor_host
+
+    built: list[HostFirmware] = []
+
+    def build() -> Expected:
+        firmware, model = build_vendor_host(
+            program, code, profile=choice.profile, folder=choice.firmware_folder
+        )
+        built.append(firmware)
+        return Expected(firmware.build_id, model.model_hash)
+
+    return SessionPlan(board.name, build, not_flashed, lambda: start_process(built[-1].path))
+
+
 def _plan_process(board: BoardSpec, program: AxonProgram, choice: BoardChoice) -> SessionPlan:
+    if runs_vendor_simulator(board):
+        from harness.vendor.firmware import generate_for
+
+        return _plan_vendor(board, program, choice, generate_for(program))
     from harness.firmware_build import firmware_model
     from harness.toolchain import HostFirmware, build_host
     from harness.transport.process import start_process

@@ -1,0 +1,16 @@
+/* The compiled model that the build links in: Nordic's generated header, and whose it is. */
+#ifndef AXR_NPU_MODEL_H
+#define AXR_NPU_MODEL_H
+
+#include <stdint.h>
+
+#include "drivers/axon/nrf_axon_nn_infer.h"
+
+#include "axr_model_image.h"
+
+extern const nrf_axon_nn_compiled_model_s *const axr_npu_model;
+
+/* First bytes of the hash of the Axon binary that the code was generated from. */
+extern const uint8_t axr_npu_source_sha256[AXR_SOURCE_HASH_BYTES];
+
+#endif
