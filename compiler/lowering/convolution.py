@@ -14,7 +14,8 @@ from compiler.passes.packing import PACKED
 from compiler.passes.padding import window_pads
 
 MAX_POINTWISE_STRIDE: Final = 2
-MAX_POINTWISE_INPUTS: Final = 1000
+MAX_POINTWISE_INPUTS: Final = 512
+MAX_PIXEL_INPUTS: Final = 1020
 MAX_POINTWISE_OUTPUTS: Final = 1022
 STRIPE_ELEMENTS: Final = 2048 * 3
 """Elements, rows and channels rounded up, that a pointwise convolution takes at once."""
@@ -48,7 +49,9 @@ def suits_pointwise(site: Site, extent: Dims, result: Dims, strides: tuple[int, 
     stride, stride_x = reversed(strides) if site.options.transpose else strides
     if extent.batch > 1 or stride_x > MAX_POINTWISE_STRIDE:
         return False
-    if extent.channels > MAX_POINTWISE_INPUTS or result.channels > MAX_POINTWISE_OUTPUTS:
+    pixel = (extent.height, extent.width) == (1, 1)
+    most = MAX_PIXEL_INPUTS if pixel else MAX_POINTWISE_INPUTS
+    if extent.channels > most or result.channels > MAX_POINTWISE_OUTPUTS:
         return False
     narrow = result.width < 4 and (result.height, result.width) != (1, 1)
     if narrow and stage_of(site).byte_width > 1:
@@ -77,7 +80,7 @@ def depthwise(site: Site) -> Layer:
 
 def _layer(site: Site, op: Op, weights: IntArray, dilation: tuple[int, int]) -> Layer:
     stage = stage_of(site)
-    requant = channel_requant(site, stage, per_channel_gain=True)
+    requant = channel_requant(site, stage, site.output_dims().channels)
     attributes = site.op.attributes
     in_channels = weights.shape[1] if weights.ndim == 4 else weights.shape[0]
     return build(
@@ -133,17 +136,17 @@ def folded_bias(site: Site, weights: IntArray) -> IntArray:
     return int32_array(folded.tolist())
 
 
-def channel_requant(site: Site, stage: Stage, *, per_channel_gain: bool) -> Requant:
+def channel_requant(site: Site, stage: Stage, gains: int) -> Requant:
     """scale_in * scale_weight[channel] / scale_out, in float32 as Nordic's front end computes it.
 
-    per_channel_gain: write a single scale once a channel, for a convolution on the NPU reads one
-    each; a fully connected layer takes a single one. Leaky ReLU stores a pair per channel: the
+    gains: how often a single scale is written. A convolution on the NPU reads one a channel, a
+    fully connected layer takes a single one. Leaky ReLU stores a pair per channel: the
     negative multiplier (times alpha, truncated), then the positive one.
     """
     gain = np.float32(site.quant(0).scale * input_gain(site))
     weights = site.quant(1).scales
-    if weights.size == 1 and per_channel_gain:
-        weights = np.repeat(weights, site.result.shape[-1])
+    if weights.size == 1:
+        weights = np.repeat(weights, gains)
     scales = [np.float32(np.float32(gain * weight) / stage.scale) for weight in weights]
     requant = per_channel(scales, high=stage.high, zero_point=stage.zero_point)
     alpha = site.op.attributes.get("leaky_alpha")

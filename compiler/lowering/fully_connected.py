@@ -20,7 +20,7 @@ def fully_connected(site: Site) -> Layer:
     outputs, width = weights.shape
     rows = site.tensor(0).elements // width
     stage = stage_of(site)
-    requant = channel_requant(site, stage, per_channel_gain=rows > 1)
+    requant = channel_requant(site, stage, outputs if rows > 1 else 1)
     common = {
         "input_zero_point": site.quant(0).zero_point,
         "activation": activation_of(site, stage),

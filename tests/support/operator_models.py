@@ -167,6 +167,39 @@ MODELS: Final[dict[str, tuple[tuple[int, ...], Body]]] = {
         MAP,
         _output_also_read,
     ),
+    # What Nordic's code generator refuses or computes wrongly in the obvious form.
+    "input_twice": (MAP, lambda b, x: b.conv(b.concat([x, x], 3), 3)),
+    "input_shared_with_mean": (MAP, lambda b, x: [b.mean(x, [1]), b.conv(x, 3)]),
+    "input_shared_with_pointwise": (MAP, lambda b, x: [_conv(b, x), b.conv(x, 3)]),
+    "conv_higher_than_map": ((1, 1, 12, 4), lambda b, x: b.conv(x, 5, (3, 3))),
+    "conv_many_inputs": (MAP, lambda b, x: _conv(b, b.conv(x, 516, (1, 2)), 3)),
+    "max_pool_higher_than_map": (
+        (1, 1, 12, 4),
+        lambda b, x: b.pool("MAX_POOL_2D", x, (3, 3), (1, 2), "SAME"),
+    ),
+    "pad_channels_behind": (MAP, lambda b, x: b.conv(b.pad(x, [[0, 0]] * 3 + [[0, 3]]), 3)),
+    "leaky_dense_per_channel": (
+        (1, 24),
+        lambda b, x: b.unary("LEAKY_RELU", b.dense(x, 10, per_channel=True), alpha=0.2),
+    ),
+    "softmax_of_sum": (
+        (1, 24),
+        lambda b, x: b.unary("SOFTMAX", b.pair("ADD", b.dense(x, 10), b.dense(x, 10)), beta=1.0),
+    ),
+    "softmax_of_mean": (
+        MAP,
+        lambda b, x: b.unary("SOFTMAX", b.mean(_conv(b, x), [1, 2], keep=False), beta=1.0),
+    ),
+    "softmax_before_conv": (
+        MAP,
+        lambda b, x: [b.unary("SOFTMAX", b.conv(x, 4), beta=1.0), b.conv(x, 3)],
+    ),
+    "add_pixel": (MAP, lambda b, x: b.conv(b.pair("ADD", b.conv(x, 4), b.mean(x, [1, 2])), 3)),
+    "depthwise_of_resized": (
+        (1, 3, 5, 4),
+        lambda b, x: b.conv(b.resize(x, 6, 10), 0, depthwise=True),
+    ),
+    "tanh_of_odd_rows": ((1, 3, 7, 4), lambda b, x: b.unary("TANH", _conv(b, x))),
 }
 
 

@@ -26,6 +26,10 @@ FED_FROM_FIXED_POINT = {
     "softmax",
     "softmax_beta",
     "squeeze_and_excite",
+    "softmax_of_sum",
+    "softmax_of_mean",
+    "softmax_before_conv",
+    "tanh_of_odd_rows",
 }
 # Models whose transposed variant is refused, and a part of the reason.
 NOT_TRANSPOSABLE = {
