@@ -176,7 +176,7 @@ def output_radix(scale: float, zero_point: int, shift: int) -> int:
 
 @contextmanager
 def scales_in_range() -> Iterator[None]:
-    """Arithmetic on scales that leaves the range of floats: UnsupportedError, no infinity or NaN."""
+    """Raises UnsupportedError where arithmetic on scales leaves the range of floats."""
     try:
         with np.errstate(over="raise", divide="raise", invalid="raise"):
             yield
