@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compiler import CompileJob, select_vectors
+from compiler import CompileJob, ModelFormatError, select_vectors
 from harness.dataset import InputSpec, as_labels, as_samples, load_array, quantize
 from harness.errors import ConfigError
 from harness.handlers import call_handler, load_handler
@@ -46,7 +46,10 @@ def load_test_set(job: CompileJob, spec: InputSpec, classes: int) -> JobSamples 
         return None
     raw = load_array(job.test_data, "inputs")
     shaped = _shaped(raw, spec, job)
-    indices = select_vectors(job.test_vectors, len(shaped))
+    try:
+        indices = select_vectors(job.test_vectors, len(shaped))
+    except ModelFormatError as error:
+        raise ModelFormatError(f"'{job.section}': {error}") from error
     labels, every, notes = _labels(job, classes, len(shaped))
     chosen = quantize(np.asarray(shaped[indices]), spec, str(job.test_data))
     return JobSamples(
@@ -123,7 +126,13 @@ def _classes(
                     f"{where} has the shape {list(stored.shape)}; edge_impulse_labels takes "
                     "[N, 4] with classes counted from 1 in the first column"
                 )
-            return as_labels(stored[:, 0].astype(np.float64) - 1, classes, where), ()
+            first = stored[:, 0]
+            if not 1 <= first.min() <= first.max() <= classes:
+                raise ConfigError(
+                    f"{where} holds classes from {first.min()} to {first.max()} in its first "
+                    f"column; edge_impulse_labels counts them from 1 to {classes}"
+                )
+            return as_labels(first.astype(np.float64) - 1, classes, where), ()
         case "just_labels" | "custom":
             if stored.ndim == 2 and stored.shape[1] > 1:
                 raise ConfigError(

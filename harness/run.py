@@ -162,8 +162,8 @@ def prepare(request: RunRequest) -> Prepared:
     model = read_model(request.model or DEFAULT_MODEL)
     if model.is_program:
         raise ConfigError(
-            f"{model.path} is an Axon binary: a run compares with host TFLite and needs the "
-            ".tflite model; 'axonrig simulate' runs a binary alone"
+            f"{model.path} is no TFLite model (it lacks the identifier TFL3): a run compares with "
+            "host TFLite and needs one; 'axonrig simulate' runs an Axon binary alone"
         )
     options = CompileOptions(
         name=model.name,

@@ -114,9 +114,15 @@ def arrange_inputs(array: Array, dims: Dims, *, chw: bool, where: str) -> Array:
 def as_codes(program: AxonProgram, maps: Array, *, raw: bool, where: str) -> Array:
     """The program's int8 input from real values, or from integers when `raw`.
 
-    Raises ConfigError for NaN and infinity, and for raw values that are no int8.
+    Raises ConfigError for NaN and infinity, for raw values that are no int8, and for int8 values
+    that are not said to be raw: they are the model's own integers far more often than real units.
     """
     if not raw:
+        if maps.dtype == np.int8:
+            raise ConfigError(
+                f"{where} holds int8 values: add --raw if they are the model's integers, or store "
+                "real units as float"
+            )
         if not np.isfinite(maps).all():
             raise ConfigError(f"{where} holds NaN or infinity; expected finite real values")
         return quantize_input(program, np.asarray(maps, dtype=np.float64))

@@ -214,7 +214,7 @@ BAD: dict[str, tuple[list[str], str, ExitCode]] = {
     "model missing": (["--model", "none.tflite"], "No such file", ExitCode.INPUT),
     "model empty": (["--model", "empty.tflite"], "is empty", ExitCode.INPUT),
     "model noise": (["--model", "noise.tflite"], "axonrig: ", ExitCode.INPUT),
-    "program": (["--model", "p.bin"], "is an Axon binary", ExitCode.INPUT),
+    "program": (["--model", "p.bin"], "is no TFLite model", ExitCode.INPUT),
     "data missing": (["--data", "none.npy"], "No such file", ExitCode.INPUT),
     "data shape": (["--data", "wrong.npy"], "the model takes [N, 32, 32, 3]", ExitCode.INPUT),
     "labels alone": (["--labels", "wrong.npy"], "without data", ExitCode.INPUT),

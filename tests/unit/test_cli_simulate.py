@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from compiler import CompileOptions, compile_model, encode, interpret
+from compiler import CompileOptions, Dims, compile_model, encode, interpret
 from harness.cli import main
 from harness.errors import ExitCode
 from harness.golden import golden_outputs
@@ -189,6 +190,8 @@ def test_bad_inputs_are_one_sentence(name: str, capsys: pytest.CaptureFixture[st
     [
         (["none.tflite", "--input", "x.npy"], "No such file"),
         (["noise.bin", "--input", "x.npy"], "axonrig: "),
+        (["wrong.bin", "--input", "x.npy"], "wrong.bin is no program that the NPU can run: layer "),
+        ([MODEL, "--input", "int8.npy"], "add --raw"),
         ([MODEL, "--input", "none.npy"], "No such file"),
         ([MODEL, "--input", "x.npy", "--output", "no/o.npy"], "the folder no does not exist"),
         ([MODEL, "--input", "x.npy", "--layers", "."], "is a folder"),
@@ -198,7 +201,12 @@ def test_bad_files_are_one_sentence(
     words: list[str], pattern: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.save("x.npy", np.zeros((1, 32, 32, 3)))
+    np.save("int8.npy", np.zeros((1, 32, 32, 3), np.int8))
     Path("noise.bin").write_bytes(bytes(range(256)))
+    program = compile_model(DEFAULT_MODEL.read_bytes(), CompileOptions(name="m"))
+    first = replace(program.layers[0], output_dims=Dims(16, 31, 32, 1))
+    layers = (first, *program.layers[1:])
+    Path("wrong.bin").write_bytes(encode(replace(program, layers=layers)))
     status, text = refused(capsys, *words)
     assert status == ExitCode.INPUT
     assert pattern in text
