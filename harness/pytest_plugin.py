@@ -263,7 +263,7 @@ def _sentences() -> Iterator[None]:
     except BoardError:
         raise
     except (HarnessError, CompilerError) as error:
-        pytest.fail(f"axonrig: {error}", pytrace=False)
+        raise pytest.fail.Exception(f"axonrig: {error}", pytrace=False) from None
 
 
 def _file(config: pytest.Config, option: str) -> Path | None:

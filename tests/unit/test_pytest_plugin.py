@@ -198,6 +198,7 @@ def test_input_that_does_not_fit_is_an_error_without_traceback(inner: pytest.Pyt
     assert "axonrig: " in text
     assert "the model takes [N, 32, 32, 3]" in text
     assert "Traceback" not in text
+    assert "another exception" not in text
     assert "def prepare" not in text
 
 
