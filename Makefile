@@ -46,4 +46,5 @@ docs: setup ## Check that the documents' commands and links work
 	$(PY) -m pytest -q tests/docs
 
 clean: ## Remove everything that was made here
-	rm -rf $(VENV) $(OUT) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(OUT) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
