@@ -1,0 +1,168 @@
+"""Limits of the NPU and of Nordic's code generator: what lies within compiles, what lies beyond is
+refused with the rule's name, the figure found and the figure allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from compiler import CompileOptions, UnsupportedError, compile_model, scan_model, verify
+from tests.support.tflite_builder import ModelBuilder, Value
+
+Shape = tuple[int, ...]
+Body = Callable[[ModelBuilder, Value], Value | list[Value]]
+
+
+def _model(shape: Shape, body: Body) -> bytes:
+    builder = ModelBuilder(f"limits {shape}")
+    source = builder.input(*shape)
+    results = body(builder, source)
+    return builder.build([source], results if isinstance(results, list) else [results])
+
+
+def _conv(kernel: tuple[int, int], *, depthwise: bool = False, padding: str = "VALID") -> Body:
+    return lambda b, x: b.conv(x, 4, kernel, depthwise=depthwise, padding=padding)
+
+
+def _strided(stride: tuple[int, int]) -> Body:
+    return lambda b, x: b.conv(x, 4, (3, 3), stride=stride)
+
+
+def _pool(kind: str, window: tuple[int, int]) -> Body:
+    return lambda b, x: b.pool(kind, x, window, (2, 2))
+
+
+def _padded(rows: tuple[int, int], columns: tuple[int, int]) -> Body:
+    table = [[0, 0], list(rows), list(columns), [0, 0]]
+    return lambda b, x: b.conv(b.pad(x, table), 4, (3, 3), padding="VALID")
+
+
+def _sum(b: ModelBuilder, x: Value) -> Value:
+    return b.pair("ADD", x, b.conv(x, x.shape[3], (1, 2)))
+
+
+def _product(b: ModelBuilder, x: Value) -> Value:
+    return b.pair("MUL", x, b.conv(x, x.shape[3], (1, 2)))
+
+
+def _sigmoid(b: ModelBuilder, x: Value) -> Value:
+    return b.unary("LOGISTIC", b.conv(x, 3, (1, 2)))
+
+
+def _sliced(stride: int) -> Body:
+    def body(b: ModelBuilder, x: Value) -> Value:
+        return b.slice(x, [0, 0, 0, 0], list(x.shape), [1, 1, stride, 1])
+
+    return body
+
+
+def _constant_larger(b: ModelBuilder, x: Value) -> Value:
+    return b.pair("ADD", b.mean(x, [1, 2]), b.constant(1, 6, 8, 4))
+
+
+def _single_value(b: ModelBuilder, x: Value) -> Value:
+    return b.dense(b.pair("ADD", b.dense(x, 6), b.dense(x, 1)), 3)
+
+
+def _batches_out(b: ModelBuilder, x: Value) -> Value:
+    return b.space_to_batch(x, 2, [[0, 0], [0, 0]])
+
+
+WITHIN: dict[str, tuple[Shape, Body]] = {
+    "filter 16x16": ((1, 20, 40, 3), _conv((16, 16))),
+    "filter 1x32 on a line": ((1, 1, 40, 3), _conv((1, 32))),
+    "stride 31": ((1, 40, 100, 3), _strided((31, 31))),
+    "average pool 32": ((1, 40, 41, 3), _pool("AVERAGE_POOL_2D", (32, 32))),
+    "max pool 32": ((1, 40, 41, 3), _pool("MAX_POOL_2D", (32, 32))),
+    "padding 15": ((1, 10, 12, 3), _padded((3, 3), (15, 15))),
+    "sum 1020 wide": ((1, 2, 1020, 2), _sum),
+    "product 1020 wide": ((1, 2, 1020, 2), _product),
+    "convolution 2060 wide": ((1, 2, 2060, 2), _conv((1, 3))),
+    "convolution 4000 high": ((1, 4000, 2, 2), _conv((3, 1))),
+    "depthwise 1023 channels": ((1, 2, 4, 1023), _conv((2, 2), depthwise=True)),
+    "convolution 1024 inputs": ((1, 2, 4, 1024), _conv((2, 2))),
+    "sigmoid 7 wide": ((1, 3, 7, 4), _sigmoid),
+    "slice stride 31": ((1, 2, 70, 3), _sliced(31)),
+}
+
+BEYOND: dict[str, tuple[Shape, Body, str]] = {
+    "filter 17 high": ((1, 20, 40, 3), _conv((17, 3)), "found 17x3, allowed 16x16"),
+    "filter 1x17 on a map": ((1, 20, 40, 3), _conv((1, 17)), "found 1x17, allowed 16x16"),
+    "filter 1x33 on a line": ((1, 1, 40, 3), _conv((1, 33)), "found 1x33, allowed 16x32"),
+    "stride 32": ((1, 40, 100, 3), _strided((1, 32)), "found stride 32, allowed 1 to 31"),
+    "average pool 33": ((1, 40, 41, 3), _pool("AVERAGE_POOL_2D", (33, 2)), "found 33x2"),
+    "max pool 33": ((1, 40, 41, 3), _pool("MAX_POOL_2D", (2, 33)), "found 2x33"),
+    "max pool over a side": (
+        (1, 8, 8, 3),
+        _pool("MAX_POOL_2D", (8, 8)),
+        "8x8 maximum over the whole side",
+    ),
+    "padding 16": ((1, 10, 12, 3), _padded((0, 0), (16, 0)), "found padding 16"),
+    "padding above the filter": ((1, 10, 12, 3), _padded((4, 0), (0, 0)), "4 rows of padding"),
+    "padding below a low result": (
+        (1, 3, 8, 3),
+        lambda b, x: b.conv(x, 4, (5, 5), stride=(2, 2)),
+        "2 rows of padding below",
+    ),
+    "max pool higher than the map": (
+        (1, 3, 8, 3),
+        lambda b, x: b.pool("MAX_POOL_2D", x, (5, 5), (1, 1), "SAME"),
+        "found 5x5 on 3x8",
+    ),
+    "sum 1021 wide": ((1, 2, 1021, 2), _sum, "found 1021 elements a side"),
+    "product 1021 high": ((1, 1021, 2, 2), _product, "found 1021 elements a side"),
+    "depthwise 1025 wide": ((1, 2, 1025, 2), _conv((1, 3), depthwise=True), "found width 1025"),
+    "slice 1025 high": ((1, 1025, 4, 3), _sliced(2), "found height 1025"),
+    "depthwise 1024 channels": ((1, 2, 4, 1024), _conv((2, 2), depthwise=True), "1024 channels"),
+    "convolution 1025 inputs": ((1, 2, 4, 1025), _conv((2, 2)), "1025 channels"),
+    "convolution 2061 wide": ((1, 2, 2061, 2), _conv((1, 3)), "found width 2061"),
+    "sigmoid 5 wide": ((1, 3, 5, 4), _sigmoid, "found width 5"),
+    "slice stride 32": ((1, 2, 70, 3), _sliced(32), "found stride 32"),
+    "constant larger than the map": ((1, 6, 8, 4), _constant_larger, "a constant"),
+    "single value added to a vector": ((1, 8), _single_value, "operands of one size"),
+    "several batches as output": ((1, 8, 8, 4), _batches_out, "an output of several batches"),
+    "average pool with padding": (
+        (1, 7, 7, 3),
+        lambda b, x: b.pool("AVERAGE_POOL_2D", x, (3, 3), (2, 2), "SAME"),
+        "found padding SAME",
+    ),
+    "mean over channels": ((1, 6, 8, 4), lambda b, x: b.mean(x, [3]), "height and width"),
+    "channel multiplier": (
+        (1, 6, 8, 4),
+        lambda b, x: b.conv(x, 0, depthwise=True, multiplier=2),
+        "found channel multiplier 2, allowed 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WITHIN)
+def test_the_last_size_within_a_limit_compiles(name: str) -> None:
+    shape, body = WITHIN[name]
+    verify(compile_model(_model(shape, body), CompileOptions("m")))
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_the_first_size_beyond_is_refused(name: str) -> None:
+    shape, body, message = BEYOND[name]
+    with pytest.raises(UnsupportedError, match=message):
+        compile_model(_model(shape, body), CompileOptions("m"))
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_scan_names_rule_and_remedy(name: str) -> None:
+    shape, body, message = BEYOND[name]
+    report = scan_model(_model(shape, body))
+    assert not report.supported
+    assert any(message in str(violation) for violation in report.violations)
+    assert all(violation.rule.endswith(".") for violation in report.violations)
+    assert all(violation.advice for violation in report.violations)
+
+
+def test_limits_follow_the_transposed_variant() -> None:
+    data = _model((1, 1, 40, 3), _conv((1, 20)))
+    verify(compile_model(data, CompileOptions("m")))
+    with pytest.raises(UnsupportedError, match="found 20x1"):
+        compile_model(data, CompileOptions("m", transpose=True))
+    lying = _model((1, 3, 5, 4), _sigmoid)
+    verify(compile_model(lying, CompileOptions("m", transpose=True)))
