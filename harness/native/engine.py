@@ -27,11 +27,12 @@ _MOST_CLAIMED: Final = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ready:
-    """A plan and one arena per thread."""
+    """A plan, the layers that are outputs, and one arena per thread."""
 
     program: AxonProgram
     keep_layers: bool
     plan: Plan
+    outputs: tuple[int, ...]
     arenas: tuple[Array, ...]
 
 
@@ -78,18 +79,19 @@ class NativeEngine:
         }
         return Execution(
             layers=tuple(by_layer.values()) if keep_layers else (),
-            outputs=tuple(by_layer[layer] for layer in program.output_layers),
+            outputs=tuple(by_layer[layer] for layer in ready.outputs),
             state={layer: _read(ready.arenas[0], place) for layer, place in plan.state.items()},
         )
 
     def _prepare(self, program: AxonProgram, keep_layers: bool) -> _Ready:
         ready = self._ready
         if ready is None or ready.program is not program or ready.keep_layers != keep_layers:
-            keep = range(len(program.layers)) if keep_layers else program.output_layers
-            plan = build_plan(program, self.library.traits, tuple(keep))
+            outputs = program.output_layers
+            keep = tuple(range(len(program.layers))) if keep_layers else outputs
+            plan = build_plan(program, self.library.traits, keep)
             most = 1 if plan.state else max(1, _ARENAS_BYTES // plan.arena_bytes)
             arenas = [_arena(plan.arena_bytes) for _ in range(min(self.threads, most))]
-            ready = self._ready = _Ready(program, keep_layers, plan, tuple(arenas))
+            ready = self._ready = _Ready(program, keep_layers, plan, outputs, tuple(arenas))
         return ready
 
     def _execute(

@@ -17,7 +17,7 @@ _Int64 = npt.NDArray[np.int64]
 
 _INT8: Final = 128
 _EXACT_DOUBLE: Final = 1 << 53
-_FLOAT_LIMIT: Final = 1 << 30
+_FLOAT_LIMIT: Final = 1 << 21
 
 
 @dataclass(slots=True)

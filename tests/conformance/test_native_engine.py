@@ -46,6 +46,7 @@ X86 = platform.machine().lower() in ("x86_64", "amd64")
 # Every way that the kernels are written in, as far as this machine can run it.
 BUILDS: dict[str, tuple[str, ...]] = {
     "undefined behaviour": (*_TRAP, "-mcpu=native"),
+    "bytes as for Arm": ("-O2", *_COMMON, "-DAXR_PLAIN_BYTES"),
     **({"avx2": ("-O2", *_COMMON, "-mcpu=x86_64_v3")} if X86 else {}),
     **({"portable, undefined behaviour": (*_TRAP, "-mcpu=x86_64")} if X86 else {}),
 }

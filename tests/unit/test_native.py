@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -140,6 +141,26 @@ def test_a_library_of_other_structures_is_refused(
     monkeypatch.setattr(abi, "Node", abi.Rescale)
     with pytest.raises(ToolchainError, match="structures of"):
         open_library(native.path)
+
+
+@pytest.mark.parametrize(
+    ("system", "processor"),
+    [
+        ("aarch64-linux-gnu", "generic"),
+        ("aarch64-linux-gnu", "cortex_a76"),
+        ("x86_64-linux-gnu", "alderlake"),
+        ("x86_64-linux-gnu", "icelake_server"),
+    ],
+)
+def test_the_kernels_compile_for_other_processors(
+    system: str, processor: str, tmp_path: Path
+) -> None:
+    flags = ("-O0", "-c", "-target", system, f"-mcpu={processor}")
+    for source in sorted(build.SOURCES.glob("*.c")):
+        command = [*build.COMPILER, *build.WARNINGS, *flags, str(source)]
+        command += ["-o", str(tmp_path / "kernel.o")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")

@@ -38,8 +38,13 @@ typedef uint8_t axr_x_t;
 #define AXR_GROUP 4
 #define AXR_FLIP 128
 typedef uint8_t axr_x_t;
-#elif defined(__ARM_FEATURE_DOTPROD)
+#elif defined(__ARM_FEATURE_DOTPROD) || defined(AXR_PLAIN_BYTES)
+/* AXR_PLAIN_BYTES: the same layout without the instruction, so that any machine can test it. */
+#if defined(__ARM_FEATURE_DOTPROD)
 #define AXR_NAME "neon dotprod"
+#else
+#define AXR_NAME "portable bytes"
+#endif
 #define AXR_GROUP 4
 #define AXR_FLIP 0
 typedef int8_t axr_x_t;
@@ -79,6 +84,12 @@ AXR_INLINE axr_v16_t axr_splat(const void *from) {
 AXR_INLINE axr_v16_t axr_dot(axr_v16_t sums, axr_v16_t x, axr_v16_t w) {
 #if defined(AXR_AVX512)
     return (axr_v16_t)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)x, (__m512i)w);
+#elif defined(AXR_PLAIN_BYTES)
+    for (int tap = 0; tap < 4; tap++) {
+        sums += ((axr_v16_t)((axr_u16_t)x << (24 - 8 * tap)) >> 24) *
+                ((axr_v16_t)((axr_u16_t)w << (24 - 8 * tap)) >> 24);
+    }
+    return sums;
 #elif defined(__AVXVNNI__) || defined(__AVX2__)
     __m256i s[2], a[2], b[2];
     memcpy(s, &sums, sizeof s);

@@ -98,10 +98,18 @@ static void store_lanes(axr_v16_t values, int64_t count, int32_t bytes, void *to
 
 #if defined(AXR_AVX512)
 
-AXR_INLINE __m512 scaled(const axr_rescale_t *r, const int32_t *sums, int64_t at) {
-    __m512 value = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums));
-    return _mm512_fmadd_ps(value, _mm512_loadu_ps(r->scale32 + at),
-                           _mm512_set1_ps((float)r->zero_point));
+/* Adding this to a float below 2^22 rounds it to a whole number, which the lowest bits then are. */
+#define AXR_ROUNDER 12582912.0F /* 1.5 * 2^23 */
+
+/* The rounded values of 16 sums, and how far each was from them. */
+AXR_INLINE __m512i rounded(const axr_rescale_t *r, const int32_t *sums, int64_t at, __m512 *away) {
+    const __m512 scale = _mm512_loadu_ps(r->scale32 + at);
+    const __m512 offset = _mm512_set1_ps((float)r->zero_point + AXR_ROUNDER);
+    const __m512 value = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums));
+    const __m512 shifted = _mm512_fmadd_ps(value, scale, offset);
+    *away = _mm512_fmadd_ps(value, scale, _mm512_sub_ps(offset, shifted));
+    return _mm512_sub_epi32(_mm512_castps_si512(shifted),
+                            _mm512_castps_si512(_mm512_set1_ps(AXR_ROUNDER)));
 }
 
 /* Whether a value may lie on the other side of a tie; lanes as a mask. `away` is its distance from
@@ -112,39 +120,49 @@ AXR_INLINE __mmask16 near_tie(__m512 away) {
 }
 
 AXR_INLINE __m128i by_floats(const axr_rescale_t *r, const int32_t *sums, int64_t at) {
-    __m512 value = scaled(r, sums, at);
-    if (__builtin_expect(near_tie(_mm512_reduce_ps(value, 0)) != 0, 0)) {
+    __m512 away;
+    const __m512i whole = rounded(r, sums, at, &away);
+    if (__builtin_expect(near_tie(away) != 0, 0)) {
         return _mm512_cvtsepi32_epi8((__m512i)by_doubles(r, sums, at));
     }
-    return _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(value));
+    return _mm512_cvtsepi32_epi8(whole);
 }
 
-/* Four blocks of 16 at once; results in order in one vector. */
-AXR_INLINE __m512i four_by_floats(const axr_rescale_t *r, const int32_t *const sums[4],
-                                  const int64_t at[4]) {
-    __m512 value[4], away[4];
-    __m512i whole[4];
-    for (int k = 0; k < 4; k++) {
-        value[k] = scaled(r, sums[k], at[k]);
-        whole[k] = _mm512_cvtps_epi32(value[k]);
-        away[k] = _mm512_reduce_ps(value[k], 0);
-    }
-    /* 11 = the larger magnitude, without its sign. */
-    __m512 farthest = _mm512_range_ps(_mm512_range_ps(away[0], away[1], 11),
-                                      _mm512_range_ps(away[2], away[3], 11), 11);
-    if (__builtin_expect(near_tie(farthest) != 0, 0)) {
-        for (int k = 0; k < 4; k++) {
-            if (near_tie(away[k])) {
-                whole[k] = (__m512i)by_doubles(r, sums[k], at[k]);
-            }
-        }
-    }
-    __m512i packed = _mm512_packs_epi16(_mm512_packs_epi32(whole[0], whole[1]),
-                                        _mm512_packs_epi32(whole[2], whole[3]));
+/* Four blocks of 16 whole numbers, in order, as bytes. */
+AXR_INLINE __m512i pack_four(const axr_rescale_t *r, const __m512i whole[4]) {
+    const __m512i packed = _mm512_packs_epi16(_mm512_packs_epi32(whole[0], whole[1]),
+                                              _mm512_packs_epi32(whole[2], whole[3]));
     const __m512i order =
         _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     return _mm512_max_epi8(_mm512_permutexvar_epi32(order, packed),
                            _mm512_set1_epi8((char)r->low));
+}
+
+/* Apart, so that what is needed once in a hundred times takes no registers from the rest. */
+static __attribute__((noinline, cold)) __m512i four_by_doubles(const axr_rescale_t *r,
+                                                               const int32_t *const sums[4],
+                                                               const int64_t at[4]) {
+    __m512i whole[4];
+    for (int k = 0; k < 4; k++) {
+        whole[k] = (__m512i)by_doubles(r, sums[k], at[k]);
+    }
+    return pack_four(r, whole);
+}
+
+AXR_INLINE __m512i four_by_floats(const axr_rescale_t *r, const int32_t *const sums[4],
+                                  const int64_t at[4]) {
+    __m512 away[4];
+    __m512i whole[4];
+    for (int k = 0; k < 4; k++) {
+        whole[k] = rounded(r, sums[k], at[k], &away[k]);
+    }
+    /* 11 = the larger magnitude, without its sign. */
+    const __m512 farthest = _mm512_range_ps(_mm512_range_ps(away[0], away[1], 11),
+                                            _mm512_range_ps(away[2], away[3], 11), 11);
+    if (__builtin_expect(near_tie(farthest) != 0, 0)) {
+        return four_by_doubles(r, sums, at);
+    }
+    return pack_four(r, whole);
 }
 
 static void row_by_floats(const axr_rescale_t *r, const int32_t *sums, int64_t count,
