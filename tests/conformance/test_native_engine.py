@@ -46,7 +46,7 @@ X86 = platform.machine().lower() in ("x86_64", "amd64")
 # Every way that the kernels are written in, as far as this machine can run it.
 BUILDS: dict[str, tuple[str, ...]] = {
     "undefined behaviour": (*_TRAP, "-mcpu=native"),
-    "bytes as for Arm": ("-O2", *_COMMON, "-DAXR_PLAIN_BYTES"),
+    "bytes as for Arm": ("-O2", *_COMMON, "-mcpu=baseline", "-DAXR_PLAIN_BYTES"),
     **({"avx2": ("-O2", *_COMMON, "-mcpu=x86_64_v3")} if X86 else {}),
     **({"portable, undefined behaviour": (*_TRAP, "-mcpu=x86_64")} if X86 else {}),
 }
@@ -103,6 +103,13 @@ def test_embedded_model(native: Library) -> None:
     with np.load(DEFAULT_DATA) as archive:
         images = (np.asarray(archive["x"][:40]) ^ 128).view(np.int8).transpose(0, 3, 1, 2)
     assert_same(native, program, images)
+
+
+def test_a_build_is_what_it_was_asked_for() -> None:
+    names = {text: load(flags).traits.name for text, flags in BUILDS.items() if "avx2" not in text}
+    assert names["undefined behaviour"] == load().traits.name
+    assert names["bytes as for Arm"] in ("portable bytes", "neon dotprod")
+    assert names.get("portable, undefined behaviour", "portable") == "portable"
 
 
 def test_other_builds_on_random_programs(other_build: Library) -> None:
