@@ -3,6 +3,7 @@ refused with the rule's name, the figure found and the figure allowed."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -166,3 +167,18 @@ def test_limits_follow_the_transposed_variant() -> None:
         compile_model(data, CompileOptions("m", transpose=True))
     lying = _model((1, 3, 5, 4), _sigmoid)
     verify(compile_model(lying, CompileOptions("m", transpose=True)))
+
+
+def test_scan_advises_the_orientation_that_takes_fewer_cycles() -> None:
+    tall = _model((1, 64, 6, 4), _conv((3, 3), padding="SAME"))
+    advice = scan_model(tall).transpose_advice
+    assert advice is not None
+    assert re.fullmatch(r"the transposed variant takes \d+% fewer NPU cycles, by estimate", advice)
+    assert scan_model(tall, CompileOptions("m", transpose=True)).transpose_advice is None
+
+
+def test_scan_tells_when_only_the_other_orientation_compiles() -> None:
+    column = _model((1, 40, 1, 3), _conv((20, 1)))
+    report = scan_model(column)
+    assert not report.supported
+    assert report.transpose_advice == "the transposed variant compiles, this one does not"
