@@ -3,7 +3,10 @@
 These names are the whole of what other packages may use.
 """
 
+from compiler.arch import Arch, load_arch
 from compiler.constraints import Violation
+from compiler.cost import FLAGS as COST_FLAGS
+from compiler.cost import LayerCost, ProgramCost, estimate
 from compiler.decode import decode
 from compiler.encode import encode
 from compiler.errors import (
@@ -37,6 +40,11 @@ from compiler.job import (
     read_jobs,
     select_vectors,
 )
+from compiler.memory import Footprint as MemoryFootprint
+from compiler.memory import MemoryPlan, Slot
+from compiler.memory import check_limits as check_memory_limits
+from compiler.memory import footprint as memory_footprint
+from compiler.memory import plan as plan_memory
 from compiler.options import CompileOptions
 from compiler.pipeline import Translation, check_name, compile_model, translate
 from compiler.plain_yaml import load as load_yaml
@@ -57,9 +65,11 @@ from compiler.transposition import swapped_layers
 from compiler.verify import verify
 
 __all__ = [
+    "COST_FLAGS",
     "EXTERNAL_INPUT",
     "LOG_LEVELS",
     "Activation",
+    "Arch",
     "Axis",
     "AxonProgram",
     "CompileJob",
@@ -69,21 +79,27 @@ __all__ = [
     "Execution",
     "InputError",
     "Layer",
+    "LayerCost",
     "LayerInput",
+    "MemoryFootprint",
+    "MemoryPlan",
     "ModelFormatError",
     "ModelImage",
     "Op",
     "Options",
     "Pads",
     "Placement",
+    "ProgramCost",
     "Quantization",
     "ScanReport",
+    "Slot",
     "Translation",
     "UnsupportedError",
     "Variant",
     "VerifyError",
     "Violation",
     "build_image",
+    "check_memory_limits",
     "check_name",
     "compile_model",
     "decode",
@@ -91,12 +107,16 @@ __all__ = [
     "differences",
     "dump",
     "encode",
+    "estimate",
     "execute_layer",
     "interpret",
     "is_c_identifier",
     "job_variants",
+    "load_arch",
     "load_yaml",
+    "memory_footprint",
     "operand_shapes",
+    "plan_memory",
     "quantize_input",
     "read_jobs",
     "read_tflite",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compiler import AxonProgram
+from compiler import AxonProgram, memory_footprint
+from harness.estimate import npu_cycles
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """flash_bytes: constants and command buffer. ram_bytes: interlayer and psum buffers.
+    """flash_bytes: constants and command buffer. ram_bytes: interlayer and psum buffers, persistent
+    variables.
 
     cycles: of one inference, from a model, never measured. None: not known.
     """
@@ -20,6 +22,10 @@ class Footprint:
 
 
 def footprint(program: AxonProgram) -> Footprint:
-    """The footprint of `program`. Nothing is known until the compiler estimates it."""
-    del program
-    return Footprint()
+    """The footprint of `program` as the compiler estimates it."""
+    sizes = memory_footprint(program)
+    return Footprint(
+        flash_bytes=sizes.constant_bytes + sizes.command_bytes,
+        ram_bytes=sizes.interlayer_bytes + sizes.psum_bytes + sizes.persistent_bytes,
+        cycles=npu_cycles(program),
+    )

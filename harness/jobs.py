@@ -15,11 +15,13 @@ from compiler import (
     AxonProgram,
     CompileJob,
     CompileOptions,
+    CompilerError,
     ModelFormatError,
     Op,
     Options,
     UnsupportedError,
     Variant,
+    check_memory_limits,
     compile_model,
     job_variants,
 )
@@ -135,14 +137,13 @@ def run_job(
     tried = tuple(_with_trial(setting, result, observe) for result in results)
     if generate is not None:
         tried = _with_code(tried, generate)
-    notes = (*setting.notes, *_limit_notes(job, tried))
     result = JobResult(
         job=job,
         results=tried,
         samples=0 if setting.test_set is None else len(setting.test_set.inputs),
         float_accuracy=setting.float_accuracy,
         files=(),
-        notes=notes,
+        notes=setting.notes,
     )
     return replace(result, files=_write(open_output(folder), setting, result))
 
@@ -226,7 +227,7 @@ def compile_variant(
     """One variant's program, with the labels and limits that its binary carries.
 
     Without classification_labels, labels are made up for a labelled test set, as Nordic's
-    compiler does. Raises CompilerError.
+    compiler does. Raises CompilerError, also for a buffer above its limit.
     """
     labels = tuple(label.upper() for label in job.classification_labels)
     if not labels and test_set is not None:
@@ -250,6 +251,10 @@ def compile_variant(
         ),
     )
     program = _with_psum_settings(compile_model(source.data, options), variant)
+    try:
+        check_memory_limits(program, job.interlayer_limit_bytes, job.psum_limit_bytes)
+    except CompilerError as error:
+        raise UnsupportedError(str(error)) from error
     return gather(variant.name, program, options, source)
 
 
@@ -266,19 +271,6 @@ def _with_psum_settings(program: AxonProgram, variant: Variant) -> AxonProgram:
         psum_placement=_PSUM_CODES[variant.psum_placement],
     )
     return replace(program, options=options)
-
-
-def _limit_notes(job: CompileJob, results: tuple[VariantResult, ...]) -> tuple[str, ...]:
-    """The limits do not affect the compilation; exceeding one is worth a word."""
-    notes = []
-    for result in results:
-        ram = None if result.compiled is None else result.compiled.footprint.ram_bytes
-        limit = job.interlayer_limit_bytes + job.psum_limit_bytes
-        if ram is not None and ram > limit:
-            notes.append(
-                f"{result.variant.name} needs {ram} bytes of buffers, the limit is {limit}"
-            )
-    return tuple(notes)
 
 
 # --- trying --------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ def lifetime_lines(spans: Sequence[Span], layers: int, rows: int = 12) -> list[s
 
 
 def _cell(spans: Sequence[Span], layer: int, address: int) -> str:
-    for place, span in enumerate(spans):
+    for place, span in reversed(list(enumerate(spans))):
         if span.first <= layer <= span.last and span.offset <= address < span.offset + span.size:
             return _sign(place)
     return _FREE

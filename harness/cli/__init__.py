@@ -24,6 +24,9 @@ COMMANDS: Final[dict[str, str]] = {
     "flash": "build, program a board, and check what answers",
     "doctor": "walk from USB to the echo and say which step fails",
     "serve": "hold a board open for a client such as an MLPerf Tiny runner",
+    "estimate": "estimate cycles, time, memory and energy of models",
+    "tune": "find the variant of a model with the fewest cycles, and prove it equal",
+    "calibrate": "refine the device time of estimates with your own board",
     "report": "write the HTML page of a result folder",
     "data": "fetch, verify and convert a benchmark dataset",
 }

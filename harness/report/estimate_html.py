@@ -102,18 +102,21 @@ def buffer_spans(
     """Tensors of the interlayer buffer with names that a reader knows."""
     return [
         Span(
-            name=_tensor_name(tensor["layer"], layers),
+            name=_tensor_name(tensor["layer"], tensor["kind"], layers),
             offset=tensor["offset"],
             size=tensor["size"],
             first=tensor["first_layer"],
-            last=tensor["last_layer"],
+            last=min(tensor["last_layer"], len(layers) - 1),
         )
         for tensor in tensors
     ]
 
 
-def _tensor_name(layer: int, layers: Sequence[Mapping[str, Any]]) -> str:
-    return "input" if layer < 0 else f"{layer} {layers[layer]['op']}"
+def _tensor_name(layer: int, kind: str, layers: Sequence[Mapping[str, Any]]) -> str:
+    if layer < 0:
+        return "input"
+    name = f"{layer} {layers[layer]['op']}"
+    return f"{name} (working memory)" if kind == "scratch" else name
 
 
 def _layer_table(layers: Sequence[Mapping[str, Any]]) -> Markup:

@@ -38,6 +38,7 @@ from harness.report.parts import (
     section,
     table,
 )
+from harness.report.twin import against_estimate
 
 Array = npt.NDArray[Any]
 
@@ -240,7 +241,9 @@ def _latency(page: PageInputs) -> Section | None:
         [(bar.name, bar.shown) for bar in found],
     )
     drawn = bars.horizontal_bars(found, "Inferences by cycles")
-    return section("latency", "Latency", counted, figure(drawn, origin, data))
+    sentence = against_estimate(page.report)
+    told = [] if sentence is None else [paragraph(f"{sentence[0].upper()}{sentence[1:]}.")]
+    return section("latency", "Latency", counted, *told, figure(drawn, origin, data))
 
 
 def _agreement(page: PageInputs) -> Section:

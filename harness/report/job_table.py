@@ -55,8 +55,10 @@ def _variants(result: JobResult) -> Table:
             *(cells.get(name, UNKNOWN) for name in _columns(result)),
             _remark(item),
         )
+    captions = ["flash, RAM and cycles are estimated"]
     if result.float_accuracy is not None:
-        table.caption = f"float model: accuracy {_percent(result.float_accuracy)}"
+        captions.append(f"float model: accuracy {_percent(result.float_accuracy)}")
+    table.caption = "; ".join(captions)
     return table
 
 

@@ -13,6 +13,7 @@ from compiler import CompileOptions
 from harness.artefacts import sha256
 from harness.compare import Comparison, LayerDifference, first_difference
 from harness.device import Inference
+from harness.estimate import estimate_program
 from harness.report.facts import LayerComparison, RunFacts
 from harness.report.versions import versions
 
@@ -33,6 +34,7 @@ def build_report(facts: RunFacts) -> dict[str, Any]:
         "agreement": _agreement(primary),
         "accuracy": {"golden": primary.accuracy_left, "device": primary.accuracy_right},
         "latency": _latency(facts.inference, facts.device.clock_hz),
+        "estimate": estimate_program(facts.compiled.program, board=facts.selection.name),
         "model": _model(facts),
         "data": _data(facts),
         "golden": [

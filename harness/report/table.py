@@ -9,7 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness.report.twin import against_estimate
+
 _BAR: Final = 30
+_MOST_CLASSES: Final = 12
+"""Classes up to which a confusion matrix fits a terminal."""
 
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:
@@ -19,6 +23,9 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     if report["agreement"]["worst"]:
         console.print(_histogram(report["agreement"]))
         console.print(_worst(report))
+    confusion = report["agreement"].get("confusion")
+    if confusion and len(confusion) <= _MOST_CLASSES:
+        console.print(_confusion(report["agreement"], report["model"]["labels"]))
     console.print(_layer_sentence(report["layers"]), highlight=False, soft_wrap=True)
 
 
@@ -41,7 +48,31 @@ def _summary(report: Mapping[str, Any]) -> Table:
     table.add_row("accuracy, host TFLite", _percent(accuracy["golden"]))
     table.add_row("accuracy, device", _percent(accuracy["device"]))
     table.add_row("latency", _latency(report["latency"]))
+    if report.get("estimate"):
+        _estimate_rows(table, report["estimate"])
+    if sentence := against_estimate(report):
+        table.add_row("against the estimate", escape(sentence))
     return table
+
+
+def _estimate_rows(table: Table, estimate: Mapping[str, Any]) -> None:
+    """Estimated figures, each with its label."""
+    time, energy, memory = estimate["device_time"], estimate["energy"], estimate["memory"]
+    table.add_row(
+        estimate["npu"]["label"], f"{estimate['npu']['cycles']:,} ({estimate['npu']['source']})"
+    )
+    name, _, origin = time["label"].partition(" (estimated ")
+    span = f"{time['low_us']:,.0f} to {time['high_us']:,.0f}"
+    table.add_row(f"{name} (estimated)", f"{time['us']:,.0f} us ({span}), {origin.rstrip(')')}")
+    span = f"{energy['low_uj']:,.1f} to {energy['high_uj']:,.1f}"
+    table.add_row(
+        "energy (estimated)",
+        f"{energy['uj']:,.1f} uJ ({span}) at {energy['supply_v']:g} V",
+    )
+    table.add_row(
+        memory["label"],
+        f"RAM {memory['ram_bytes']:,} bytes, flash {memory['flash_bytes']:,} bytes",
+    )
 
 
 def _comparisons(report: Mapping[str, Any]) -> Table:
@@ -92,6 +123,19 @@ def _worst(report: Mapping[str, Any]) -> Table:
     for item in report["agreement"]["worst"]:
         classes = [_class(item[key], labels) for key in ("left_class", "right_class", "label")]
         table.add_row(str(item["index"]), str(item["max_lsb"]), *classes)
+    return table
+
+
+def _confusion(agreement: Mapping[str, Any], labels: list[str]) -> Table:
+    """Samples by class: rows what a sample is, columns what the device said."""
+    rows = agreement["confusion_rows"]
+    table = Table(title=f"samples by {rows} (rows) and device (columns)", title_justify="left")
+    table.add_column(rows)
+    for index in range(len(agreement["confusion"])):
+        table.add_column(str(index), justify="right")
+    for index, counts in enumerate(agreement["confusion"]):
+        cells = [str(count) if count else "." for count in counts]
+        table.add_row(_class(index, labels), *cells)
     return table
 
 

@@ -229,6 +229,22 @@ def test_equal_outputs_give_no_gallery(report: dict[str, Any]) -> None:
     assert "Every compared layer equals host TFLite" in found.text
 
 
+def test_a_report_without_an_estimate_has_no_such_section(report: dict[str, Any]) -> None:
+    older = copied(report)
+    del older["estimate"]
+    found = rendered(older)
+    assert "estimate" not in [item["id"] for item in found.all("section")]
+    assert "estimate" in [item["id"] for item in rendered(report).all("section")]
+
+
+def test_advice_and_notes_are_shown(report: dict[str, Any]) -> None:
+    advised = copied(report)
+    advised["estimate"] |= {"notes": ["a note"], "advice": [f"layer 1: {EVIL}"]}
+    text = rendered(advised).text
+    assert "a note" in text
+    assert "Advice layer 1: <script>alert(1)</script>" in text
+
+
 def test_disagreements_come_first_and_are_marked(report: dict[str, Any]) -> None:
     apart = copied(report)
     sample = {"index": 3, "max_lsb": 9, "left_class": 1, "right_class": 2, "label": 1}

@@ -15,6 +15,7 @@ from harness.artefacts import json_bytes, npz_bytes, write_bytes
 from harness.device import Inference
 from harness.report.json_report import SCHEMA, build_report
 from harness.report.table import print_report
+from harness.report.twin import against_estimate
 from harness.run import RunRequest, RunResult, run
 
 
@@ -60,6 +61,42 @@ def test_measured_cycles_carry_source_and_clock(result: RunResult) -> None:
         "median_us": pytest.approx(8.59375),
     }
     assert "1100 cycles, 8.6 us (source: board)" in shown(report)
+
+
+def test_a_measured_npu_is_held_against_the_estimate(result: RunResult) -> None:
+    report = json.loads(json.dumps(result.report))
+    assert against_estimate(report) is None
+    time = report["estimate"]["device_time"]
+    report["backend"] = "npu"
+    report["latency"] |= {"source": "board", "median_us": time["high_us"] + 7}
+    report["latency"]["cycles"] = {"min": 1, "median": 1.0, "max": 1}
+    assert "7 us outside the band" in str(against_estimate(report))
+    assert "against the estimate" in shown(report, width=160)
+    report["latency"]["median_us"] = time["us"]
+    assert "+0.0 % off the device time (estimated from 1" in str(against_estimate(report))
+    assert "within the band" in str(against_estimate(report))
+
+
+def test_table_shows_the_confusion_matrix(result: RunResult) -> None:
+    text = shown(result.report)
+    assert "samples by label (rows) and device (columns)" in text
+    report = json.loads(json.dumps(result.report))
+    report["agreement"]["confusion"] = [[0] * 13] * 13
+    assert "samples by label" not in shown(report)
+
+
+def test_table_shows_estimates_with_their_labels(result: RunResult) -> None:
+    text = shown(result.report, width=160)
+    estimate = result.report["estimate"]
+    assert f"{estimate['cycles']:,}" in text
+    for label in (
+        "NPU cycles (estimated)",
+        "device time (estimated)",
+        "from 1 published measurement log",
+        "energy (estimated)",
+        "memory (estimated)",
+    ):
+        assert label in text
 
 
 def test_table_tells_what_the_report_tells(result: RunResult) -> None:
