@@ -212,7 +212,7 @@ def tensor_shape(case: Case) -> Finding | None:
 def map_sides(case: Case) -> Finding | None:
     """Maps are at most 1,024 high and wide; those of convolutions any height and 2,060 wide."""
     code = case.op.code
-    if code == "FULLY_CONNECTED" or len(case.result.shape) < 3:
+    if code == "FULLY_CONNECTED" or (len(case.result.shape) < 3 and code in CPU_OPERATORS):
         return None
     seen = [case.seen(dims_of(tensor.shape)) for tensor in (*case.data, case.result)]
     width, height = max(d.width for d in seen), max(d.height for d in seen)

@@ -114,6 +114,11 @@ BEYOND: dict[str, tuple[Shape, Body, str]] = {
     "sum 1021 wide": ((1, 2, 1021, 2), _sum, "found 1021 elements a side"),
     "product 1021 high": ((1, 1021, 2, 2), _product, "found 1021 elements a side"),
     "depthwise 1025 wide": ((1, 2, 1025, 2), _conv((1, 3), depthwise=True), "found width 1025"),
+    "leaky ReLU of a vector of 1025": (
+        (1, 8),
+        lambda b, x: b.unary("LEAKY_RELU", b.dense(x, 1025, per_channel=True), alpha=0.1),
+        "found width 1025",
+    ),
     "slice 1025 high": ((1, 1025, 4, 3), _sliced(2), "found height 1025"),
     "depthwise 1024 channels": ((1, 2, 4, 1024), _conv((2, 2), depthwise=True), "1024 channels"),
     "convolution 1025 inputs": ((1, 2, 4, 1025), _conv((2, 2)), "1025 channels"),
