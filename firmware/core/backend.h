@@ -21,9 +21,9 @@
 #include "axr_model_image.h"
 #include "axr_status.h"
 
-/* Required alignment, in bytes, of an image and of an arena. */
-#define AXR_IMAGE_ALIGNMENT 4U
-#define AXR_ARENA_ALIGNMENT 8U
+/* Required alignment of an image and of an arena. */
+#define AXR_IMAGE_ALIGN_BYTES 4U
+#define AXR_ARENA_ALIGN_BYTES 8U
 
 /* One tensor as the host sees it. real = (value - zero_point) * multiplier / 2^shift; for the
  * input, value = real * multiplier / 2^shift + zero_point. */

@@ -2,7 +2,7 @@
  * Executes the records of a model image that axr_image_check accepted.
  *
  * Owns no buffer: the arena is the caller's, `header->arena_bytes` long and aligned to
- * AXR_ARENA_ALIGNMENT. Intermediate tensors share its memory, so a tensor may be read only between
+ * AXR_ARENA_ALIGN_BYTES. Intermediate tensors share its memory, so a tensor may be read only between
  * its layer and the last layer that uses it; the outputs stay until the next run.
  */
 #ifndef AXR_INTERPRETER_H

@@ -20,15 +20,15 @@ typedef struct axr_build {
     const char *vendor;             /* name shown to MLPerf Tiny runners; not empty, without ']' */
     const char *profile;            /* "ic01", "kws01", "vww01", "ad01", or "" */
     const axr_backend_t *backend;
-    const uint8_t *image;           /* aligned to AXR_IMAGE_ALIGNMENT */
+    const uint8_t *image;           /* aligned to AXR_IMAGE_ALIGN_BYTES */
     uint32_t image_bytes;
-    uint8_t *arena;                 /* aligned to AXR_ARENA_ALIGNMENT */
+    uint8_t *arena;                 /* aligned to AXR_ARENA_ALIGN_BYTES */
     uint32_t arena_bytes;
     uint8_t *staging;               /* aligned to 4 */
     uint32_t staging_bytes;
     uint8_t *results;               /* aligned to 8 */
     uint32_t results_bytes;
-    uint8_t *ram_slot;              /* aligned to AXR_IMAGE_ALIGNMENT */
+    uint8_t *ram_slot;              /* aligned to AXR_IMAGE_ALIGN_BYTES */
     uint32_t ram_slot_bytes;
 } axr_build_t;
 

@@ -102,7 +102,7 @@ static axr_status_t npu_open(axr_instance_t *instance, const uint8_t *image, uin
                              uint8_t *arena, uint32_t arena_bytes)
 {
     instance->state = STATE_EMPTY;
-    if (((uintptr_t)arena & (AXR_ARENA_ALIGNMENT - 1U)) != 0U) {
+    if (((uintptr_t)arena & (AXR_ARENA_ALIGN_BYTES - 1U)) != 0U) {
         return AXR_IMAGE_ALIGNMENT;
     }
     axr_status_t status = axr_image_check(image, image_bytes);
