@@ -482,9 +482,10 @@ def check_limits(program: AxonProgram, interlayer_limit: int, psum_limit: int) -
     where = plan(program)
     if where.interlayer_bytes > interlayer_limit:
         peak = max(where.slots, key=lambda slot: slot.offset + slot.size)
+        index = max(peak.layer, 0)
         raise CompilerError(
-            f"layer {peak.layer} {program.layers[peak.layer].op.name.lower()} needs the interlayer "
-            f"buffer up to {where.interlayer_bytes} bytes, the limit is {interlayer_limit}; raise "
+            f"layer {index} {program.layers[index].op.name.lower()} needs the interlayer buffer "
+            f"up to {where.interlayer_bytes} bytes, the limit is {interlayer_limit}; raise "
             "interlayer_buffer_size or make this layer's tensors smaller"
         )
     needed = footprint(program).psum_bytes
