@@ -17,7 +17,6 @@ from compiler.passes.identity import identity
 _KEEPS_ITS_INPUT: Final = (
     "CONV_2D",
     "DEPTHWISE_CONV_2D",
-    "AVERAGE_POOL_2D",
     "MAX_POOL_2D",
     "RESIZE_NEAREST_NEIGHBOR",
     "STRIDED_SLICE",
