@@ -261,7 +261,18 @@ def _operator(
         attributes=MappingProxyType(_attributes(record, code)),
     )
     _check_operands(op)
+    _check_extents(op)
     return op
+
+
+def _check_extents(op: Operator) -> None:
+    """A window that is empty or stands still is damage, not a limit of the NPU."""
+    for name in _POSITIVE:
+        if op.attributes.get(name, 1) < 1:
+            raise ModelFormatError(
+                f"operator {op.index} ({op.code}) has {name} {op.attributes[name]}, at least 1 is "
+                "needed; the file is damaged"
+            )
 
 
 def _indices(raw: Any, tensors: int, what: str, absent: bool = False) -> tuple[int, ...]:
@@ -289,6 +300,14 @@ def _attributes(record: Any, code: str) -> dict[str, Any]:
     return {_snake(name): _plain(name, getattr(options, name)()) for name in names}
 
 
+_POSITIVE: Final = (
+    "stride_h",
+    "stride_w",
+    "filter_height",
+    "filter_width",
+    "dilation_h_factor",
+    "dilation_w_factor",
+)
 _OPERANDS: Final[dict[str, int]] = {
     "ADD": 2,
     "ASSIGN_VARIABLE": 2,

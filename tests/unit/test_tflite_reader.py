@@ -93,6 +93,21 @@ def test_extreme_scales_are_refused_or_compiled(name: str) -> None:
     assert refused
 
 
+@pytest.mark.parametrize("name", ["conv_stride_valid", "average_pool", "max_pool_same"])
+def test_a_window_that_stands_still_is_damage(name: str) -> None:
+    """Every 2 and 3 in the file becomes 0 in turn; some of them are strides."""
+    data = build_model(name)
+    messages = []
+    for place in range(0, len(data) - 4, 4):
+        if data[place : place + 4] in (b"\2\0\0\0", b"\3\0\0\0"):
+            mutated = data[:place] + bytes(4) + data[place + 4 :]
+            try:
+                scan_model(mutated)
+            except CompilerError as error:
+                messages.append(str(error))
+    assert any("has stride_" in message for message in messages)
+
+
 @pytest.mark.parametrize("data", [b"", b"TFL3", bytes(4096), b"\0\0\0\0TFL3" + bytes(200)])
 def test_not_a_model(data: bytes) -> None:
     with pytest.raises(ModelFormatError):
