@@ -164,7 +164,7 @@ def _output_scale(program: AxonProgram, index: int, main_output: bool = False) -
     source = layer.inputs[0]
     if layer.op in MOVES_DATA and width > source.dims.byte_width:
         return _output_scale(program, source.producer)
-    if main_output:
+    if main_output or (width == 4 and index in program.output_layers):  # all share one radix
         return program.output_dequantization.factor, program.output_dequantization.zero_point
     return float(layer.output_multiplier) / 2.0**layer.output_shift, zero_point_of(program, index)
 

@@ -69,15 +69,17 @@ def lower(model: Model, options: CompileOptions) -> Lowered:
     for index, op in enumerate(model.operators):
         layer_of[op.outputs[0]] = index
     final = _final_quant(model, layer_of)
-    radix = options.op_radix
-    layers = []
+    layers: list[Layer] = []
+    wide = []
     for op in model.operators:
         site = Site(model, op, options, layer_of)
         layer = LOWERINGS[op.code](site)
         if site.is_int32_output:
-            radix = _radix(radix, layer, final)
-            layer = _with_radix(layer, radix)
+            wide.append(len(layers))
         layers.append(layer)
+    radix = _radix(options.op_radix, [layers[index] for index in wide], final)
+    for index in wide:
+        layers[index] = _with_radix(layers[index], radix)
     _check_input_views(layers)
     layers = _keep_concat_axis(layers)
     program = AxonProgram(
@@ -105,12 +107,16 @@ def _final_quant(model: Model, layer_of: dict[int, int]) -> Quant:
     return _quant_of(model, model.root(last))
 
 
-def _radix(asked: int, layer: Layer, final: Quant) -> int:
-    assert layer.shifts is not None
-    shift = int(layer.shifts.min())
-    if asked > 0:
-        return min(asked, shift)
-    return output_radix(float(final.scale), final.zero_point, shift)
+def _radix(asked: int, layers: list[Layer], final: Quant) -> int:
+    """One radix for all int32 outputs: the program can name only one.
+
+    Asked for or as the first output allows, and no more than the shift of any.
+    """
+    smallest = [int(layer.shifts.min()) for layer in layers if layer.shifts is not None]
+    if not smallest:
+        return asked
+    radix = asked or output_radix(float(final.scale), final.zero_point, smallest[0])
+    return min(radix, *smallest)
 
 
 def _with_radix(layer: Layer, radix: int) -> Layer:

@@ -14,6 +14,7 @@ from harness.artefacts import sha256
 from harness.cli import main
 from harness.errors import ExitCode
 from harness.model_file import DEFAULT_DATA, DEFAULT_MODEL
+from tests.support.operator_models import build_model
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 needs_shared = pytest.mark.skipif(
@@ -203,6 +204,16 @@ def test_required_hardware_is_an_infrastructure_error(capsys: pytest.CaptureFixt
     status, text = refused(capsys, "--require-hardware")
     assert status == ExitCode.INFRASTRUCTURE
     assert "the board is 'sim'" in text
+
+
+def test_several_int32_outputs_agree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Convolutions whose shifts differ: one radix has to serve both."""
+    model = tmp_path / "two.tflite"
+    model.write_bytes(build_model("two_outputs"))
+    words = ["--model", str(model), "--limit", "8", "--output", "int32", "--out", str(tmp_path)]
+    assert main(["run", *words]) == ExitCode.OK
+    assert report(tmp_path)["agreement"]["max_lsb"] <= 1
+    capsys.readouterr()
 
 
 BAD: dict[str, tuple[list[str], str, ExitCode]] = {
