@@ -27,13 +27,26 @@ def sha256(data: bytes) -> str:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write through a temporary file beside `path`, then rename over it. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    write_together({path: data})
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write each through a temporary file beside it; rename only once all are stored whole.
+
+    Raises OSError; no temporary file is left.
+    """
+    staged: dict[Path, Path] = {}
     try:
-        with temporary.open("xb") as stream:
-            stream.write(data)
-        temporary.replace(path)
+        for path, data in files.items():
+            temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+            staged[temporary] = path
+            with temporary.open("xb") as stream:
+                stream.write(data)
+        for temporary, path in staged.items():
+            temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        for temporary in staged:
+            temporary.unlink(missing_ok=True)
         raise
 
 

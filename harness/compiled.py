@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from compiler import AxonProgram, CompileOptions, Dims, Layer, Quantization, dump, encode
-from harness.artefacts import json_bytes, sha256, write_bytes
+from harness.artefacts import json_bytes, sha256, write_together
 from harness.errors import ConfigError
 from harness.footprint import Footprint, footprint
 from harness.report.versions import versions
@@ -73,16 +73,19 @@ def write_compiled(
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> tuple[Path, ...]:
-    """Write `files` into `folder`, each whole or not at all. Raises ConfigError."""
-    paths = []
-    for name, data in files.items():
-        path = folder / name
-        try:
-            write_bytes(path, data)
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
-        paths.append(path)
-    return tuple(paths)
+    """Write `files` into `folder`: all are stored under temporary names before any is renamed.
+
+    Raises ConfigError; a full disk or a folder in a file's place then changes nothing.
+    """
+    paths = tuple(folder / name for name in files)
+    for path in paths:
+        if path.is_dir():
+            raise ConfigError(f"{path} cannot be written: Is a directory")
+    try:
+        write_together(dict(zip(paths, files.values(), strict=True)))
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written: {error.strerror}") from error
+    return paths
 
 
 def open_output(folder: Path) -> Path:

@@ -201,6 +201,16 @@ def test_a_failed_write_leaves_nothing_half_written(
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_folder_in_place_of_one_file_keeps_the_others_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "net.json").mkdir()
+    words = ["compile", str(DEFAULT_MODEL), "-o", str(tmp_path), "--name", "net"]
+    assert main(words) == 3
+    assert "net.json cannot be written: Is a directory" in only_error(capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["net.json"]
+
+
 @pytest.mark.parametrize(
     ("words", "part"),
     [
