@@ -3,6 +3,7 @@
 These names are the whole of what other packages may use.
 """
 
+from compiler.advice import Advice, advise
 from compiler.arch import Arch, load_arch
 from compiler.constraints import Violation
 from compiler.cost import FLAGS as COST_FLAGS
@@ -69,6 +70,7 @@ __all__ = [
     "EXTERNAL_INPUT",
     "LOG_LEVELS",
     "Activation",
+    "Advice",
     "Arch",
     "Axis",
     "AxonProgram",
@@ -98,6 +100,7 @@ __all__ = [
     "Variant",
     "VerifyError",
     "Violation",
+    "advise",
     "build_image",
     "check_memory_limits",
     "check_name",

@@ -7,11 +7,13 @@ from typing import Any, Final
 
 from compiler import (
     COST_FLAGS,
+    Advice,
     Arch,
     AxonProgram,
     LayerCost,
     MemoryPlan,
     ProgramCost,
+    advise,
     estimate,
     load_arch,
     memory_footprint,
@@ -78,7 +80,7 @@ def estimate_program(
         "memory": _memory(program, where, arch),
         "layers": [_layer(program, layer, cost.cycles) for layer in cost.layers],
         "notes": _notes(program, cost, where),
-        "advice": [],
+        "advice": [_advice_text(item) for item in advise(program, arch)],
     }
 
 
@@ -178,6 +180,10 @@ def _notes(program: AxonProgram, cost: ProgramCost, where: MemoryPlan) -> list[s
             f"the interlayer buffer takes {where.interlayer_bytes} bytes, the limit is {limit}"
         )
     return notes
+
+
+def _advice_text(advice: Advice) -> str:
+    return f"{advice.text}; the outputs stay the same" if advice.keeps_outputs else advice.text
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -119,6 +119,19 @@ def test_recorded_programs(name: str, capsys: pytest.CaptureFixture[str]) -> Non
     assert found["memory"]["interlayer_bytes"] == wanted["interlayer_buffer_size"]
 
 
+def test_advice_names_the_layer_and_the_change(capsys: pytest.CaptureFixture[str]) -> None:
+    path = GOLDEN / "kws_int8.bin"
+    if not path.is_file():
+        pytest.skip(f"no recorded runs at {GOLDEN}")
+    (found,) = estimates(capsys, path)
+    first = found["advice"][0]
+    assert first.startswith("layer ")
+    assert "transposing the model saves 10." in first
+    assert first.endswith("; the outputs stay the same")
+    assert main(["estimate", str(path)]) == 0
+    assert f"advice: {first}" in capsys.readouterr().out
+
+
 def test_supply_scales_the_energy(capsys: pytest.CaptureFixture[str]) -> None:
     (at_two,) = estimates(capsys, "--supply", "2", DEFAULT_MODEL)
     (at_three,) = estimates(capsys, "--supply", "3", DEFAULT_MODEL)
