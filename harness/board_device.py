@@ -56,25 +56,29 @@ class BoardChoice:
 class BoardDevice:
     """A session with a board as a `Device`.
 
-    run: laps, warm-up and whether layers are timed. simulated_cycles: of one inference, where a
-    simulator counts them and the firmware's clock means nothing.
+    run: laps, warm-up and whether layers are timed. code: what Nordic's simulator runs; its cycles
+    count then, the firmware's clock means nothing.
     """
 
     program: AxonProgram
     board: BoardSpec
     session: Session
     run: RunOptions = field(default_factory=RunOptions)
-    simulated_cycles: int | None = None
+    code: Generated | None = None
     _closed: bool = False
 
     @property
     def info(self) -> DeviceInfo:
         """See `Device`."""
         hello = self.session.link.device
+        backend = f"firmware, {hello.text('backend')}"
+        if self.code is not None:
+            sdk = self.code.sdk
+            backend += f" (Axon {sdk.compiler_version}, sdk-edge-ai {sdk.version})"
         return DeviceInfo(
             board=self.board.name,
             source=source_of(self.board),
-            backend=f"firmware, {hello.text('backend')}",
+            backend=backend,
             model=self.program.name,
             model_sha256=sha256(encode(self.program)),
             clock_hz=hello.cycle_hz if self._counts_cycles else None,
@@ -101,8 +105,8 @@ class BoardDevice:
 
     def _inference(self, results: list[InputResult]) -> Inference:
         outputs = split_outputs(self.program, [result.outputs for result in results])
-        if self.simulated_cycles is not None:
-            cycles = np.full(len(results), self.simulated_cycles, np.int64)
+        if self.code is not None:
+            cycles = np.full(len(results), self.code.ticks, np.int64)
             return Inference(outputs, cycles=cycles, latency_source=source_of(self.board))
         if not self._counts_cycles:
             return Inference(outputs)
@@ -174,18 +178,18 @@ def open_board_device(
     """
     asked = run or RunOptions()
     options = RunOptions(asked.laps, asked.warmup, asked.with_layers, keeps_state(program))
-    cycles = None
+    code = None
     if runs_vendor_simulator(board):
         from harness.vendor.firmware import generate_for
 
         code = generate_for(program)
-        plan, cycles = _plan_vendor(board, program, choice or BoardChoice(), code), code.ticks
+        plan = _plan_vendor(board, program, choice or BoardChoice(), code)
     else:
         plan = plan_session(board, program, choice or BoardChoice())
     session = Session(plan)
     session.start()
     _check_model(session.link.device, program)
-    return BoardDevice(program, board, session, options, cycles)
+    return BoardDevice(program, board, session, options, code)
 
 
 def _check_model(hello: HelloReply, program: AxonProgram) -> None:

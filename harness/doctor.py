@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.board import BoardKind, BoardSpec, image_board
+from harness.board_device import runs_vendor_simulator
 from harness.connected import link_port, usb_probes
 from harness.errors import BoardError, BoardNotFound, HarnessError
 from harness.flasher import Probe, ProbeBusy, choose_flasher, choose_probe
@@ -57,7 +58,7 @@ def examine(
     """Findings in order; the last is the first that is not well, or the last step."""
     state = _State(board, boards, serial_number, model)
     try:
-        for step, look, advice in _STEPS[board.kind]:
+        for step, look, advice in _steps_of(board):
             try:
                 yield Finding(step, look(state))
             except HarnessError as error:
@@ -66,6 +67,21 @@ def examine(
     finally:
         if state.transport is not None:
             state.transport.close()
+
+
+def _steps_of(board: BoardSpec) -> tuple[_Step, ...]:
+    sdk: tuple[_Step, ...] = (("sdk", _sdk, _USE_SDK),) if runs_vendor_simulator(board) else ()
+    return sdk + _STEPS[board.kind]
+
+
+def _sdk(_: _State) -> str:
+    from harness.vendor.sdk import find_sdk
+
+    sdk = find_sdk()
+    return (
+        f"sdk-edge-ai {sdk.version}: compiler library {sdk.compiler_version}, driver "
+        f"{sdk.driver_version}, Axon binary {sdk.ir_version}"
+    )
 
 
 def _usb(state: _State) -> str:
@@ -126,7 +142,12 @@ def _process(state: _State) -> str:
 
     file = read_model(state.model)
     program = load_program(file, CompileOptions(name=file.name, output="int8"))
-    built = build_host(firmware_model(program))
+    if runs_vendor_simulator(state.board):
+        from harness.vendor.firmware import build_vendor_host, generate_for
+
+        built, _ = build_vendor_host(program, generate_for(program))
+    else:
+        built = build_host(firmware_model(program))
     state.transport = start_process(built.path)
     return "the firmware was built for this machine and runs"
 
@@ -170,6 +191,7 @@ _USE_PORT: Final = (
 )
 _USE_HELLO: Final = "flash the firmware: axonrig flash --board BOARD"
 _USE_LINE: Final = "use another cable or USB port without a hub; the link falls back to lower rates"
+_USE_SDK: Final = "docs/vendor-backend.md says what is needed; --board sim needs none of it"
 _USE_BUILD: Final = "pip install ziglang, or install arm-none-eabi-gcc"
 _TALK: Final[tuple[_Step, ...]] = (
     ("hello", _hello, _USE_HELLO),
