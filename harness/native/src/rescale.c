@@ -6,7 +6,7 @@
  * - float64, where sum * multiplier + zero_point * 2^shift stays below 2^53: each step is then exact
  *   and the one rounding is the processor's own half-even one;
  * - float32 for int8 outputs: the value is off by less than AXR_TIE_GUARD, so only what lies that
- *   close to a tie needs float64. The plan allows it where nothing can leave 32 bits.
+ *   close to a tie needs float64. The plan allows it where no result exceeds 2^22.
  */
 #include "rescale.h"
 
