@@ -116,18 +116,24 @@ def merged(old: Iterable[Measurement], new: Iterable[Measurement]) -> tuple[Meas
 
 
 def file_of(board: str) -> Path:
-    """The file of a board's calibration. Raises ConfigError for a name that is no board's."""
+    """The file of a board's calibration.
+
+    Raises ConfigError for a name that is no board's, and where there is no home folder.
+    """
     if not _BOARD.fullmatch(board):
         raise ConfigError(f"'{board[:80]}' is no board name; 'axonrig boards' lists them")
     base = os.environ.get("XDG_CONFIG_HOME")
-    folder = Path(base) if base else Path.home() / ".config"
+    try:
+        folder = Path(base) if base else Path.home() / ".config"
+    except RuntimeError as error:
+        raise ConfigError("there is no home folder: set XDG_CONFIG_HOME") from error
     return folder / "axonrig" / "calibration" / f"{board}.json"
 
 
 def load(board: str) -> Calibration | None:
     """A board's calibration, None when there is none. Raises ConfigError for a damaged file."""
-    path = file_of(board)
-    if not path.is_file():
+    path = _readable_file(board)
+    if path is None:
         return None
     try:
         content = json.loads(path.read_bytes())
@@ -138,6 +144,17 @@ def load(board: str) -> Calibration | None:
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise ConfigError(f"{path} is damaged ({error}): remove it and calibrate again") from error
     return Calibration(board, measurements, line)
+
+
+def _readable_file(board: str) -> Path | None:
+    """Nothing is calibrated where there is no home, and a run needs none."""
+    if not os.environ.get("XDG_CONFIG_HOME"):
+        try:
+            Path.home()
+        except RuntimeError:
+            return None
+    path = file_of(board)
+    return path if path.is_file() else None
 
 
 def store(calibration: Calibration) -> Path:

@@ -99,3 +99,14 @@ def test_damaged_files_are_refused(change: dict[str, object]) -> None:
 def test_board_names_are_no_paths(name: str) -> None:
     with pytest.raises(ConfigError, match="no board name"):
         load(name)
+
+
+def test_without_a_home_nothing_is_calibrated(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("no home")
+
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setattr(Path, "home", no_home)
+    assert load("sim") is None
+    with pytest.raises(ConfigError, match="set XDG_CONFIG_HOME"):
+        store(Calibration("sim", (), Line(1.0, 1.0, 0.1)))
