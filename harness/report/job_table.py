@@ -55,7 +55,9 @@ def _variants(result: JobResult) -> Table:
             *(cells.get(name, UNKNOWN) for name in _columns(result)),
             _remark(item),
         )
-    captions = ["flash, RAM and cycles are estimated"]
+    generated = any(item.npu is not None for item in result.results)
+    origin = "from Nordic's code generator (source vendor-sim)" if generated else "estimated"
+    captions = [f"flash, RAM and cycles are {origin}"]
     if result.float_accuracy is not None:
         captions.append(f"float model: accuracy {_percent(result.float_accuracy)}")
     table.caption = "; ".join(captions)

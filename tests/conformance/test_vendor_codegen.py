@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from compiler import CompileOptions, Op, UnsupportedError, compile_model, decode
+from harness.cli import main
 from harness.compiled import Source, gather
 from harness.model_file import DEFAULT_MODEL
 from harness.vendor.codegen import generate, prefix_of
@@ -80,3 +81,26 @@ def test_a_program_that_the_library_refuses(sdk: Sdk) -> None:
     options = CompileOptions(name="neg")
     with pytest.raises(UnsupportedError, match=r"refused layer 0 \(conv2d\): .*\(-2\d\d\)"):
         generate(gather("neg", program, options, Source("neg.tflite", b"")), sdk)
+
+
+@pytest.mark.parametrize(
+    ("stem", "folder", "file"),
+    [
+        ("ic", "image_classification", "pretrainedResnet_quant.tflite"),
+        ("ad", "anomaly_detection", "ad01_int8.tflite"),
+    ],
+)
+def test_headers_that_nordic_published(
+    stem: str, folder: str, file: str, sdk: Sdk, tmp_path: Path
+) -> None:
+    """Nordic's own job file, unmodified: byte for byte the header that the SDK carries."""
+    if not GOLDEN_DIR.is_dir():
+        pytest.skip(f"no recorded models at {GOLDEN_DIR}")
+    job = f"compiler_sample_{stem}_input.yaml"
+    samples = sdk.path / "tools" / "axon" / "compiler" / "scripts" / "models" / "tinyml"
+    (tmp_path / job).write_bytes((samples / folder / job).read_bytes())
+    (tmp_path / file).write_bytes((GOLDEN_DIR / f"{stem}.tflite").read_bytes())
+    assert main(["compile", str(tmp_path / job), "--target", "npu"]) == 0
+    header = f"nrf_axon_model_tinyml_{stem}_.h"
+    published = sdk.path / "tests" / "axon" / "compiled_models" / header
+    assert (tmp_path / "output" / header).read_bytes() == published.read_bytes()
