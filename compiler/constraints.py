@@ -230,6 +230,8 @@ def map_channels(case: Case) -> Finding | None:
     code = case.op.code
     if code == "FULLY_CONNECTED" or len(case.result.shape) < 3 or code in CPU_OPERATORS:
         return None
+    if not case.data:
+        return Finding("constant operands only", "a computed one", "fold constants")
     taken = max(dims_of(tensor.shape).channels for tensor in case.data)
     given = dims_of(case.result.shape).channels
     limits = (MAX_CONVOLUTION_INPUTS, MAX_CONVOLUTION_OUTPUTS)

@@ -108,6 +108,22 @@ def test_a_window_that_stands_still_is_damage(name: str) -> None:
     assert any("has stride_" in message for message in messages)
 
 
+def test_an_operator_on_constants_only() -> None:
+    """The first operand, tensor 0 of the file, becomes each other tensor in turn."""
+    data = build_model("conv")
+    model = read_tflite(data)
+    first = np.array(model.operators[0].inputs, np.int32).tobytes()
+    assert data.count(first) == 1
+    refused = 0
+    for number in range(1, len(model.tensors)):
+        operands = np.array((number, *model.operators[0].inputs[1:]), np.int32).tobytes()
+        try:
+            refused += not scan_model(data.replace(first, operands)).supported
+        except CompilerError:
+            refused += 1
+    assert refused == len(model.tensors) - 1
+
+
 @pytest.mark.parametrize("data", [b"", b"TFL3", bytes(4096), b"\0\0\0\0TFL3" + bytes(200)])
 def test_not_a_model(data: bytes) -> None:
     with pytest.raises(ModelFormatError):
