@@ -225,13 +225,22 @@ def map_sides(case: Case) -> Finding | None:
     return None
 
 
+def computed_operand(case: Case) -> Finding | None:
+    """The first operand is computed: the model's input or another operator's result."""
+    model, first = case.model, case.op.inputs[0]
+    inputs = {model.root(number) for number in model.inputs}
+    if first < 0 or (model.root(first) not in inputs and model.producer(first) is None):
+        return Finding("a constant first operand", "a computed one", "fold constants")
+    return None
+
+
 def map_channels(case: Case) -> Finding | None:
     """Maps have at most 1,023 channels; a convolution takes 1,024 and gives 2,048."""
     code = case.op.code
     if code == "FULLY_CONNECTED" or len(case.result.shape) < 3 or code in CPU_OPERATORS:
         return None
     if not case.data:
-        return Finding("constant operands only", "a computed one", "fold constants")
+        return None  # computed_operand reports it
     taken = max(dims_of(tensor.shape).channels for tensor in case.data)
     given = dims_of(case.result.shape).channels
     limits = (MAX_CONVOLUTION_INPUTS, MAX_CONVOLUTION_OUTPUTS)
@@ -678,6 +687,7 @@ EVERYWHERE: Final[tuple[Constraint, ...]] = (
     supported_operator,
     eight_bit,
     quantized_per_tensor,
+    computed_operand,
     tensor_shape,
     map_sides,
     map_channels,

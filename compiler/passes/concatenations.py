@@ -16,7 +16,7 @@ def chain_concatenations(model: Model) -> Model:
             continue
         if len(op.inputs) == 1:
             model = model.without(op).with_alias(op.outputs[0], op.inputs[0])
-        elif len(op.inputs) > 2:
+        elif len(op.inputs) > 2 and all(len(model.tensors[i].shape) == rank for i in op.inputs):
             model = _chain(model, op, op.attributes["axis"] % rank)
     return model
 

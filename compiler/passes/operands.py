@@ -49,6 +49,8 @@ def _write_out(model: Model, variable: int, constant: int, spread: _Spread) -> t
     if data is None or data.ndim > len(shape):
         return model, constant
     shaped = data.reshape((*(1,) * (len(shape) - data.ndim), *data.shape))
+    if not all(n in (1, m) or m == 1 for n, m in zip(shaped.shape, shape, strict=True)):
+        return model, constant
     if spread.add and (spread.whole or len(shape) <= 2):
         shaped = np.broadcast_to(shaped, np.broadcast_shapes(shaped.shape, shape))
     elif len(shape) > 2 and shaped.size > 1:

@@ -31,7 +31,9 @@ def _split(model: Model, op: Operator) -> Model:
     data, axis_tensor = (1, 0) if op.code == "SPLIT" else (0, 2)
     axis_value = model.constant(op.inputs[axis_tensor]) if len(op.inputs) > axis_tensor else None
     shape = model.tensors[op.inputs[data]].shape
-    if axis_value is None or axis_value.size != 1 or not -len(shape) <= int(axis_value.flat[0]):
+    if axis_value is None or axis_value.size != 1 or not shape:
+        return model
+    if not -len(shape) <= int(axis_value.flat[0]) < len(shape):
         return model
     axis = int(axis_value.flat[0]) % len(shape)
     parts = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import time
 
@@ -134,3 +135,26 @@ def test_not_a_model(data: bytes) -> None:
 def test_names_that_are_no_identifiers(name: str) -> None:
     with pytest.raises(ModelFormatError, match="no C identifier"):
         compile_model(build_model("conv"), CompileOptions(name))
+
+
+REWIRED = ("dense", "split_equal", "concat_three", "add_constant_column", "squeeze_and_excite")
+
+
+@pytest.mark.parametrize("name", REWIRED)
+def test_rewired_operands_are_refused_or_compiled(name: str) -> None:
+    """Every operand of every operator is replaced by every tensor, and by none."""
+    data = build_model(name)
+    model = read_tflite(data)
+    tried = 0
+    for op in model.operators:
+        old = np.array(op.inputs, np.int32).tobytes()
+        if data.count(old) != 1:
+            continue
+        for position in range(len(op.inputs)):
+            for tensor in range(-1, len(model.tensors)):
+                operands = np.array(op.inputs, np.int32)
+                operands[position] = tensor
+                with contextlib.suppress(CompilerError):
+                    scan_model(data.replace(old, operands.tobytes()))
+                tried += 1
+    assert tried > 10
