@@ -101,6 +101,7 @@ class PointwiseCosts:
     narrow_layer: float
     output_channel: float
     group: float
+    first_output: float
     load: float
     drain_word: float
 

@@ -187,13 +187,26 @@ def write_stall(out_w: int, out_bytes: int) -> float:
     return 0.5 if out_w == 3 * WORD else WORD / out_w
 
 
+def cuts(size: int, geometry: Geometry) -> int:
+    """Cuts of a row of `size` bytes, padded to words, into bursts."""
+    return words(size) * WORD // geometry.burst_bytes
+
+
+def written_cuts(width: int, out_bytes: int, geometry: Geometry) -> int:
+    """Cuts of a row of outputs. Wider outputs follow each other slowly enough to hide the last."""
+    found = cuts(width * out_bytes, geometry)
+    if out_bytes == 1:
+        return found
+    return max(min(1, found), ceil_div(width * out_bytes, geometry.burst_bytes) - 1)
+
+
 def row_bursts(s: LayerShape, geometry: Geometry) -> float:
     """Cycles per row for the cuts of a written row. One tile per row hides all but whole rows."""
-    limit, size = geometry.burst_bytes, s.out_w * s.out_bytes
-    once = min(1, size // limit)
+    size = s.out_w * s.out_bytes
+    once = min(1, cuts(size, geometry))
     if s.kernel_h <= TILE and s.kernel_w <= TILE:
-        return BURST_CUT * max(s.out_w // limit, once)
-    return BURST_CUT * max(once, ceil_div(size, limit) - 1)
+        return BURST_CUT * max(cuts(s.out_w, geometry), once)
+    return BURST_CUT * max(once, ceil_div(size, geometry.burst_bytes) - 1)
 
 
 def used_columns(s: LayerShape) -> int:
@@ -271,7 +284,7 @@ def _last_plane(s: LayerShape, arch: Arch, rows: int, row: float, follow: int) -
     """Cycles of the plane that completes a strip and writes it, without its start."""
     c = arch.cycles.convolution
     read, written = words(used_columns(s)), words(s.out_w * s.out_bytes)
-    cut = BURST_CUT * (s.out_w * s.out_bytes // arch.geometry.burst_bytes)
+    cut = BURST_CUT * written_cuts(s.out_w, s.out_bytes, arch.geometry)
     drain = c.output_channel + c.drain_word * written
     computing = rows * (row + write_stall(s.out_w, s.out_bytes) + cut) + drain
     moving = follow + (rows - 1) * (return_cycles(read, written) + cut) + row + drain
@@ -322,8 +335,8 @@ def stream_channel(s: LayerShape, c: StreamCosts, geometry: Geometry) -> Parts:
     fetch = fetch_cycles(read)
     written = words(s.out_w * s.out_bytes)
     row = row_cycles(s)
-    cut_in = READ_CUT * (s.in_w // geometry.burst_bytes)
-    cut_out = 1.5 if s.out_w * s.out_bytes >= geometry.burst_bytes else 0.0
+    cut_in = READ_CUT * cuts(s.in_w, geometry)
+    cut_out = 1.5 * min(1, cuts(s.out_w * s.out_bytes, geometry))
     stall = write_stall(s.out_w, s.out_bytes) + row_bursts(s, geometry) + cut_in
     first = s.kernel_h - min(s.pad_top, 1)
     start = (
@@ -358,7 +371,8 @@ def _streaming(costs: Callable[[Arch], StreamCosts]) -> Callable[[LayerShape, Ar
 def mean(s: LayerShape, arch: Arch) -> Parts:
     """Mean over height, width or both: a pool whose window and stride are the reduced extent.
 
-    An extent above the window limit is cut: layer + part * (parts - 1), and each part streams.
+    An extent above the window limit is cut: layer + part * (parts - 1), each part streams, and
+    each after the first adds its sums, out_h * (3 + words of an output row) per channel.
     """
     c, limit = arch.cycles.mean, arch.geometry.pool_window
     cuts = [
@@ -366,7 +380,8 @@ def mean(s: LayerShape, arch: Arch) -> Parts:
         for top in range(0, s.kernel_h, limit)
         for left in range(0, s.kernel_w, limit)
     ]
-    total = Parts(c.layer + c.part * (len(cuts) - 1))
+    sums = s.out_c * s.out_h * (3 + words(s.out_w))
+    total = Parts(c.layer + (c.part + sums) * (len(cuts) - 1))
     for high, wide in cuts:
         piece = replace(
             s, kernel_h=high, kernel_w=wide, stride_h=high, stride_w=wide, in_w=wide * s.out_w
@@ -421,9 +436,10 @@ def _tile_count(width: int, across: int, out_h: int, capacity: float) -> int:
 def pointwise(s: LayerShape, arch: Arch) -> Parts:
     """Pointwise convolution: six input channels per pass over a tile that stays inside.
 
-    layer + sum over tiles of ((out_c - 1) * output + max(output, load))
+    layer + sum over tiles of ((out_c - 1) * output + max(first_output + output, load))
     output = output_channel + group * groups + drain_word * written words
-             + n * (groups * max(out_w, 4) + 2 + write stall + bursts)
+             + n * max(groups * max(out_w, 4) + 2 + write stall + bursts,
+                       written words + 3 for outputs of several bytes)
     load   = load + n * (in_c * fetch + written words)
     Rows shorter than a word are computed as four outputs, except with a stride. A map of one pixel
     is packed first and costs as a per-channel fully connected layer.
@@ -438,11 +454,11 @@ def pointwise(s: LayerShape, arch: Arch) -> Parts:
         fetch = fetch_cycles(words((columns - 1) * s.stride_w + 1))
         across = max(columns, WORD) if s.stride_w == 1 else columns
         stall = write_stall(columns, s.out_bytes) * (2 if groups > 1 and columns == 8 else 1)
-        row = max(groups * across + ROW_START + stall, written + 4 if s.out_bytes > 1 else 0)
-        cut = BURST_CUT * (columns * s.out_bytes // arch.geometry.burst_bytes)
-        output = c.output_channel + c.group * groups + c.drain_word * written + rows * (row + cut)
+        stall += BURST_CUT * written_cuts(columns, s.out_bytes, arch.geometry)
+        row = max(groups * across + ROW_START + stall, written + 3 if s.out_bytes > 1 else 0)
+        output = c.output_channel + c.group * groups + c.drain_word * written + rows * row
         moved = rows * (s.in_c * fetch + written)
-        cycles = (s.out_c - 1) * output + max(output, c.load + moved)
+        cycles = (s.out_c - 1) * output + max(c.first_output + output, c.load + moved)
         total += Parts(cycles, s.out_c * rows * (groups * across + ROW_START), moved)
     return total
 
@@ -522,7 +538,7 @@ def add(s: LayerShape, arch: Arch) -> Parts:
     busy = h * (fetch + written)
     if s.broadcast is Broadcast.FULL:
         stall = write_stall(WORD * read, s.out_bytes) + row_bursts(s, arch.geometry)
-        stall += READ_CUT * (w // arch.geometry.burst_bytes)
+        stall += READ_CUT * cuts(w, arch.geometry)
         moving = h * (2 * fetch + written + 2) - c.overlap
         plane = c.plane + c.plane_word * read + max(h * (WORD * read + 1 + stall), moving)
         busy += h * fetch
@@ -532,7 +548,8 @@ def add(s: LayerShape, arch: Arch) -> Parts:
         start = c.constant_column_plane if s.constant else c.column_plane
         plane = start + c.column * w + h * (c.column_row + c.column_value * w)
     else:
-        plane = 2 * read + h * max(w + 1 + write_stall(w, s.out_bytes), fetch + written + 2)
+        stall = write_stall(w, s.out_bytes) + BURST_CUT * cuts(w, arch.geometry)
+        plane = 2 * read + h * max(w + 1 + stall, fetch + written + 2)
         plane += c.scalar_plane
         if s.broadcast is Broadcast.CHANNEL:
             plane += c.channel_constant_plane if s.constant else c.constant_plane
@@ -542,7 +559,7 @@ def add(s: LayerShape, arch: Arch) -> Parts:
 def multiply(s: LayerShape, arch: Arch) -> Parts:
     """Multiplication: each operand is first copied to 16 bits with its zero point taken off.
 
-    copy = max(w + pass_row, f + q2 + 2), scale = max(w + pass_row, f2 + o + 2),
+    copy = max(w + pass_row + cuts, f + q2 + 2), scale = max(w + pass_row, f2 + o + 2),
     both = max(w + pass_row, 2 * f2 + o + 2), with q2 words per 16-bit row and f2 their fetch.
     full:    layer + c * (full_plane + full_word * q + h * (2 * copy + both))
     channel: layer + c * (channel_plane + channel_word * q + h * (copy + scale)); one value for all
@@ -555,7 +572,7 @@ def multiply(s: LayerShape, arch: Arch) -> Parts:
     read, wide, written = words(w), words(2 * w), words(w * s.out_bytes)
     fetch, fetch_wide = fetch_cycles(read), fetch_cycles(wide)
     row = w + c.pass_row
-    copy = max(row, fetch + wide + 2)
+    copy = max(row + BURST_CUT * cuts(2 * w + WORD, arch.geometry), fetch + wide + 2)
     both = max(row, 2 * fetch_wide + written + 2)
     layer = c.layer
     if s.broadcast is Broadcast.FULL:
