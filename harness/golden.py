@@ -80,17 +80,31 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The model as the runtime sees it."""
+    """The model as the runtime sees it.
+
+    input: the int8 tensor that the device takes. host_input: what the runtime takes, the same or,
+    in front of a leading QUANTIZE, float32 or uint8.
+    """
 
     input: TensorInfo
+    host_input: TensorInfo
     outputs: tuple[TensorInfo, ...]
     tensors: dict[int, TensorInfo]
     operators: tuple[Operator, ...]
 
-    def before_softmax(self) -> tuple[TensorInfo, ...]:
-        """The outputs, with the input of a softmax in place of each output that is a softmax."""
-        sources = {op.outputs[0]: op.inputs[0] for op in self.operators if op.name == "SOFTMAX"}
-        return tuple(self.tensors[sources.get(info.index, info.index)] for info in self.outputs)
+    def device_outputs(self, *, skip_softmax: bool = False) -> tuple[TensorInfo, ...]:
+        """What the device gives for each output: the int8 tensor before a cast to another type, and
+        with `skip_softmax` the one before a softmax."""
+        outputs = tuple(
+            info if info.dtype == "int8" else self._before(info, ("QUANTIZE", "DEQUANTIZE"))
+            for info in self.outputs
+        )
+        return tuple(self._before(info, ("SOFTMAX",)) if skip_softmax else info for info in outputs)
+
+    def _before(self, info: TensorInfo, names: tuple[str, ...]) -> TensorInfo:
+        """The first input of the operator that writes a tensor, if it is one of these."""
+        writers = [op for op in self.operators if op.name in names and info.index in op.outputs]
+        return self.tensors[writers[0].inputs[0]] if writers else info
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,7 +167,33 @@ def describe(model: bytes) -> Graph:
             )
             for item in interpreter._get_ops_details()
         )
-        return Graph(_info(details[0]), outputs, every, operators)
+        host_input = _info(details[0])
+        return Graph(
+            _device_input(host_input, operators, every), host_input, outputs, every, operators
+        )
+
+
+def _device_input(
+    host_input: TensorInfo, operators: tuple[Operator, ...], tensors: dict[int, TensorInfo]
+) -> TensorInfo:
+    """Behind a QUANTIZE that turns the input into int8."""
+    if host_input.dtype == "int8":
+        return host_input
+    casts = [op for op in operators if op.name == "QUANTIZE" and host_input.index in op.inputs]
+    targets = [tensors[op.outputs[0]] for op in casts]
+    return targets[0] if len(targets) == 1 and targets[0].dtype == "int8" else host_input
+
+
+def host_inputs(graph: Graph, inputs: Array) -> Array:
+    """The device's int8 inputs as the runtime takes them: float32 or uint8 before a QUANTIZE."""
+    host, device = graph.host_input, graph.input
+    if host.index == device.index:
+        return inputs
+    real = (inputs.astype(np.float64) - device.zero_point) * device.scale
+    if host.dtype == "uint8":
+        codes = np.clip(np.rint(real / host.scale) + host.zero_point, 0, 255)
+        return np.asarray(codes, np.uint8)
+    return np.asarray(real, np.float32)
 
 
 def golden_outputs(
@@ -167,7 +207,7 @@ def golden_outputs(
 ) -> Golden:
     """Run every sample on host TFLite, or take the results from the cache.
 
-    model: the .tflite file's bytes. inputs: [N, *input shape] in the input's own dtype.
+    model: the .tflite file's bytes. inputs: int8 [N, *input shape], as the device takes them.
     tensors: which tensors to return; the model's outputs when None.
     Raises ConfigError when the runtime refuses the model or the inputs.
     """
@@ -176,8 +216,9 @@ def golden_outputs(
         if progress:
             progress(len(inputs), len(inputs))
         return found
-    wanted = tensors or describe(model).outputs
-    outputs = _run_all(model, inputs, kernels, wanted, progress)
+    graph = describe(model)
+    wanted = tensors or graph.outputs
+    outputs = _run_all(model, host_inputs(graph, inputs), kernels, wanted, progress)
     golden = Golden(kernels, runtime_version(), wanted, outputs)
     if entry is not None:
         _store(entry, golden)
@@ -194,7 +235,7 @@ def trace(
     graph = describe(model)
     with _runtime_errors():
         interpreter = _interpreter(model, kernels, keep_all=True)
-        interpreter.set_tensor(graph.input.index, sample)
+        interpreter.set_tensor(graph.host_input.index, host_inputs(graph, sample))
         interpreter.invoke()
         return tuple(
             TracedTensor(

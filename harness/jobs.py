@@ -185,7 +185,7 @@ def _source(job: CompileJob) -> Source:
 
 
 def _ends_in_softmax(graph: Graph) -> bool:
-    return graph.before_softmax() != graph.outputs
+    return graph.device_outputs(skip_softmax=True) != graph.device_outputs()
 
 
 def _float_accuracy(float_model: Path, test_set: JobSamples) -> float:
@@ -290,7 +290,7 @@ def _try(
     """Host TFLite and the Axon program on the same int8 samples."""
     graph, program, options = setting.graph, compiled.program, compiled.options
     assert graph is not None
-    targets = graph.before_softmax() if options.skip_softmax else graph.outputs
+    targets = graph.device_outputs(skip_softmax=options.skip_softmax)
     for target in targets:
         if target.dtype != "int8":
             raise ConfigError(f"the output '{target.name}' is {target.dtype}, expected int8")

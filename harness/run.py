@@ -173,7 +173,7 @@ def prepare(request: RunRequest) -> Prepared:
     )
     program = load_program(model, options)
     graph = describe(model.data)
-    targets = graph.before_softmax() if request.skip_softmax else graph.outputs
+    targets = graph.device_outputs(skip_softmax=request.skip_softmax)
     _require_int8(targets, model)
     return Prepared(
         selection=selection,

@@ -274,7 +274,7 @@ def _outputs(
     observe: Observer | None,
     stage: str,
 ) -> tuple[Array, ...]:
-    targets = graph.before_softmax() if options.skip_softmax else graph.outputs
+    targets = graph.device_outputs(skip_softmax=options.skip_softmax)
     pairs = pair_outputs(program, targets, transposed=options.transpose)
     device = ModelDevice(
         SimDevice(program), program.input_dims, graph.input.shape, pairs, options.transpose

@@ -39,7 +39,7 @@ def test_graph_of_the_embedded_model() -> None:
     assert [tensor.shape for tensor in graph.outputs] == [(10,)]
     assert graph.outputs[0].elements == 10
     assert graph.operators[-1].name == "SOFTMAX"
-    assert graph.before_softmax()[0].index == graph.operators[-1].inputs[0]
+    assert graph.device_outputs(skip_softmax=True)[0].index == graph.operators[-1].inputs[0]
 
 
 def test_samples_keep_their_order_across_threads(images: np.ndarray) -> None:
@@ -80,7 +80,7 @@ def test_other_data_model_or_kernels_are_other_entries(images: np.ndarray, cache
     golden_outputs(MODEL, images[2:4])
     golden_outputs(MODEL, images[:2], KernelSet.OPTIMISED)
     golden_outputs(MODEL + b"\0", images[:2])
-    golden_outputs(MODEL, images[:2], tensors=describe(MODEL).before_softmax())
+    golden_outputs(MODEL, images[:2], tensors=describe(MODEL).device_outputs(skip_softmax=True))
     assert len(list(cache.iterdir())) == 5
 
 
@@ -141,7 +141,7 @@ def test_cache_folder_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_intermediate_tensors_are_what_the_trace_shows(images: np.ndarray) -> None:
-    (logits,) = describe(MODEL).before_softmax()
+    (logits,) = describe(MODEL).device_outputs(skip_softmax=True)
     golden = golden_outputs(MODEL, images[:1], tensors=(logits,))
     traced = {tensor.info.index: tensor for tensor in trace(MODEL, images[:1])}
     assert traced[logits.index].operator == "FULLY_CONNECTED"
