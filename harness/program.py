@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from compiler import (
     AxonProgram,
     CompileOptions,
+    CompilerError,
     ModelFormatError,
     VerifyError,
     compile_model,
@@ -20,9 +25,10 @@ def load_program(model: ModelFile, options: CompileOptions | None = None) -> Axo
     Raises CompilerError as the compiler does; ModelFormatError also for a binary that does not
     fit together.
     """
-    if not model.is_program:
-        return compile_model(model.data, options or CompileOptions(name=model.name))
-    program = decode(model.data)
+    with named(model.path):
+        if not model.is_program:
+            return compile_model(model.data, options or CompileOptions(name=model.name))
+        program = decode(model.data)
     try:
         verify(program)
     except VerifyError as error:
@@ -30,3 +36,12 @@ def load_program(model: ModelFile, options: CompileOptions | None = None) -> Axo
             f"{model.path} is no program that the NPU can run: {error}"
         ) from error
     return program
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Let the compiler's errors about a file say which: it sees bytes, the user gave a path."""
+    try:
+        yield
+    except CompilerError as error:
+        raise type(error)(f"{path}: {error}") from error

@@ -31,6 +31,7 @@ from harness.golden import Graph, describe
 from harness.layout import to_program
 from harness.model_file import ModelFile
 from harness.pairing import pair_outputs
+from harness.program import load_program
 from harness.progress import Observer
 
 Array = npt.NDArray[Any]
@@ -201,7 +202,7 @@ def _baseline(
     samples: int,
     observe: Observer | None,
 ) -> _Baseline:
-    program = compile_model(model.data, options)
+    program = load_program(model, options)
     graph = describe(model.data)
     spec = InputSpec(graph.input.shape, graph.input.scale, graph.input.zero_point)
     if data is None:

@@ -12,6 +12,7 @@ from compiler import CompileOptions, compile_model, is_c_identifier, read_jobs
 from harness.compiled import Compiled, Source, gather, open_output, write_compiled
 from harness.errors import ConfigError, ExitCode
 from harness.model_file import read_model
+from harness.program import named
 
 if TYPE_CHECKING:
     from harness.jobs import Generator
@@ -143,7 +144,8 @@ def compile_bare(path: Path, *, name: str | None, op_radix: int = 0, **choices: 
         )
     model = read_model(path)
     options = CompileOptions(name=chosen, op_radix=op_radix, **choices)
-    program = compile_model(model.data, options)
+    with named(path):
+        program = compile_model(model.data, options)
     return gather(chosen, program, options, Source(path.name, model.data))
 
 

@@ -11,6 +11,7 @@ from typing import Final
 from compiler import CompileOptions, ScanReport, Violation, scan_model
 from harness.errors import ConfigError, ExitCode
 from harness.model_file import ModelFile, read_model
+from harness.program import named
 
 SCHEMA: Final = 1
 
@@ -41,7 +42,8 @@ def execute(arguments: argparse.Namespace) -> int:
     options = CompileOptions(
         name="model", output=arguments.output, skip_softmax=arguments.skip_softmax
     )
-    report = scan_model(model.data, options)
+    with named(model.path):
+        report = scan_model(model.data, options)
     text = as_json(report, model) if arguments.json else as_text(report, model)
     print(text)  # noqa: T201  # the command's result
     return int(ExitCode.OK if report.supported else ExitCode.NO)

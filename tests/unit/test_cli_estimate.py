@@ -14,7 +14,7 @@ from compiler import CompileOptions, compile_model, encode
 from harness.artefacts import write_manifest
 from harness.calibration import Calibration, Line, Measurement, store
 from harness.cli import main
-from harness.errors import ConfigError
+from harness.errors import ConfigError, ExitCode
 from harness.model_file import DEFAULT_MODEL
 from harness.run import RunRequest, run
 from harness.tune import Trial, best_of, prove
@@ -325,3 +325,13 @@ def test_calibration_refuses_what_is_no_measurement_of_the_npu(
     rewrite(measured, report | change)
     assert main(["calibrate", str(measured)]) == 3
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["estimate", "scan", "tune", "compile"])
+def test_a_damaged_model_is_named(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "cut.tflite"
+    damaged.write_bytes(DEFAULT_MODEL.read_bytes()[:500])
+    assert main([command, str(damaged)]) == ExitCode.INPUT
+    assert f"axonrig: {damaged}: the TFLite file is damaged" in capsys.readouterr().err
