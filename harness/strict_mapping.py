@@ -23,7 +23,7 @@ class Fields:
         if not isinstance(data, dict):
             raise ConfigError(f"{where}: expected keys with values, found {_kind(data)}")
         self._data: dict[object, object] = data
-        self._where = where
+        self.where = where
         self._asked: list[str] = []
 
     def close(self) -> None:
@@ -33,7 +33,7 @@ class Fields:
                 near = difflib.get_close_matches(str(key), self._asked, 1)
                 hint = f"; did you mean '{near[0]}'?" if near else ""
                 known = ", ".join(self._asked)
-                raise ConfigError(f"{self._where}: unknown key '{key}'{hint} Known are {known}")
+                raise ConfigError(f"{self.where}: unknown key '{key}'{hint} Known are {known}")
 
     def text(self, key: str, pattern: re.Pattern[str] = _ANYTHING) -> str:
         """A required string that matches the whole pattern."""
@@ -98,10 +98,44 @@ class Fields:
         value = self._get(key)
         if value is None:
             return None
-        inner = Fields(value, f"{self._where}: {key}")
+        inner = Fields(value, f"{self.where}: {key}")
         result = read(inner)
         inner.close()
         return result
+
+    def parts(self, key: str, read: Callable[[Fields], T]) -> tuple[T, ...]:
+        """A list of nested mappings, each read whole by `read`; empty when absent."""
+        if self._get(key) is None:
+            return ()
+        found = []
+        for number, value in enumerate(self._list(key)):
+            inner = Fields(value, f"{self.where}: {key}[{number}]")
+            found.append(read(inner))
+            inner.close()
+        return tuple(found)
+
+    def words(self, key: str) -> dict[str, str]:
+        """A required mapping of words to words, any of them."""
+        value = self._required(key)
+        pairs = value.items() if isinstance(value, dict) else [(None, None)]
+        if not all(isinstance(a, str) and isinstance(b, str) for a, b in pairs):
+            raise self._wrong(key, value, "words with text")
+        return dict(pairs)
+
+    def value(self, key: str) -> int | float | str | None:
+        """A number, a text, or None when the key is absent."""
+        value = self._get(key)
+        if value is None or (isinstance(value, int | float | str) and not isinstance(value, bool)):
+            return value
+        raise self._wrong(key, value, "a number or text")
+
+    def reals(self, key: str) -> tuple[float, ...]:
+        """A required list of numbers."""
+        values = self._list(key)
+        for value in values:
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise self._wrong(key, value, "a list of numbers")
+        return tuple(float(value) for value in values if isinstance(value, int | float))
 
     def _get(self, key: str) -> object:
         if key not in self._asked:
@@ -111,7 +145,7 @@ class Fields:
     def _required(self, key: str) -> object:
         value = self._get(key)
         if value is None:
-            raise ConfigError(f"{self._where}: the key '{key}' is missing")
+            raise ConfigError(f"{self.where}: the key '{key}' is missing")
         return value
 
     def _list(self, key: str) -> list[object]:
@@ -138,7 +172,7 @@ class Fields:
         return value
 
     def _wrong(self, key: str, value: object, expected: str) -> ConfigError:
-        return ConfigError(f"{self._where}: '{key}' is {value!r}; expected {expected}")
+        return ConfigError(f"{self.where}: '{key}' is {value!r}; expected {expected}")
 
 
 def _kind(value: object) -> str:
