@@ -26,7 +26,7 @@ bench-sim: setup ## Simulator throughput beside LiteRT, as a ratio
 	$(PY) benchmarks/simulator_speed.py
 
 test: setup ## Run the tests
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto
 
 check: check-python check-c ## Lint, type check, and compile the firmware with warnings as errors
 
