@@ -82,7 +82,13 @@ class BoardDevice:
             model=self.program.name,
             model_sha256=sha256(encode(self.program)),
             clock_hz=hello.cycle_hz if self._counts_cycles else None,
+            versions=self._versions(hello),
         )
+
+    def _versions(self, hello: HelloReply) -> dict[str, str]:
+        firmware = {"firmware_build": hello.build_id.hex()}
+        sdk = {} if self.code is None else self.code.sdk.facts()
+        return firmware | {f"sdk_edge_ai_{name}": value for name, value in sdk.items()}
 
     @property
     def _counts_cycles(self) -> bool:

@@ -36,7 +36,8 @@ class DeviceInfo:
 
     source: "board", "emulated", "sim", "vendor-sim" or "replay"; every number carries it.
     backend: what computes, e.g. "numpy reference" or "npu". model_sha256: of the Axon binary.
-    clock_hz: of the core that counts cycles; None when nothing counts.
+    clock_hz: of the core that counts cycles; None when nothing counts. versions: by name, of what
+    only this device's results rest on: its firmware build, a vendor's SDK.
     """
 
     board: str
@@ -45,6 +46,7 @@ class DeviceInfo:
     model: str
     model_sha256: str
     clock_hz: int | None = None
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

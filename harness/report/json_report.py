@@ -43,7 +43,7 @@ def build_report(facts: RunFacts) -> dict[str, Any]:
         ],
         "comparisons": [_comparison(item) for item in facts.comparisons],
         "layers": _layers(facts.layers),
-        "versions": versions(),
+        "versions": versions() | facts.device.versions,
         "run": {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "host": f"{platform.system()} {platform.machine()}",

@@ -60,6 +60,8 @@ def test_info_says_what_runs(open_device: Opener, digits: AxonProgram) -> None:
     assert info.model == "digits"
     assert info.model_sha256 == sha256(encode(digits))
     assert info.clock_hz is None or info.clock_hz > 0
+    assert ("firmware_build" in info.versions) == info.backend.startswith("firmware")
+    assert ("sdk_edge_ai_version" in info.versions) == (info.source == "vendor-sim")
 
 
 def test_outputs_equal_the_definition(open_device: Opener, digits: AxonProgram) -> None:
