@@ -25,15 +25,16 @@ def load_program(model: ModelFile, options: CompileOptions | None = None) -> Axo
     Raises CompilerError as the compiler does; ModelFormatError also for a binary that does not
     fit together.
     """
-    with named(model.path):
-        if not model.is_program:
+    if not model.is_program:
+        with named(model.path):
             return compile_model(model.data, options or CompileOptions(name=model.name))
-        program = decode(model.data)
     try:
+        program = decode(model.data)
         verify(program)
-    except VerifyError as error:
+    except (ModelFormatError, VerifyError) as error:
         raise ModelFormatError(
-            f"{model.path} is no program that the NPU can run: {error}"
+            f"{model.path} is no program that the NPU can run: {error}; write it again with "
+            "'axonrig compile'"
         ) from error
     return program
 
