@@ -53,8 +53,8 @@ def build_host(
     kept; the user's cache by default. Raises ToolchainError with the compiler's last lines.
     """
     own = tuple(backend_sources) or tuple(sorted((FIRMWARE / "backends" / "cpu").glob("*.c")))
-    port = FIRMWARE / "ports" / "host" / f"port_{kind}.c"
-    sources = (*sorted((FIRMWARE / "core").glob("*.c")), *own, port)
+    port = tuple(FIRMWARE / "ports" / "host" / name for name in (f"port_{kind}.c", "slot.c"))
+    sources = (*sorted((FIRMWARE / "core").glob("*.c")), *own, *port)
     options = (*WARNINGS, "-O2", *flags, *(("-shared", "-fPIC") if kind == "memory" else ()))
     build_id = _build_id(model, sources, (*compiler, *options))
     kept = folder or cache_dir("firmware") or Path(tempfile.mkdtemp(prefix="axonrig-"))

@@ -51,12 +51,20 @@ typedef struct axr_model_info {
     axr_tensor_info_t outputs[AXR_MAX_OUTPUTS];
 } axr_model_info_t;
 
+/* Where an instance stands in the sequence of calls. */
+enum {
+    AXR_STATE_EMPTY = 0,
+    AXR_STATE_OPEN = 1,
+    AXR_STATE_INPUT_SET = 2,
+    AXR_STATE_RESULT = 3,
+};
+
 /* State of one open model; fields are the backend's. Zero-initialise before the first open(). */
 typedef struct axr_instance {
     const uint8_t *image;
     uint8_t *arena;
     uint32_t arena_bytes;
-    uint8_t state;
+    uint8_t state; /* AXR_STATE_... */
     void *backend_data;
 } axr_instance_t;
 

@@ -32,6 +32,7 @@ CORE_SOURCES: Final = tuple(
         "core/copy.c",
         "core/crc32.c",
         "core/depthwise.c",
+        "core/describe.c",
         "core/elementwise.c",
         "core/exponential.c",
         "core/image.c",

@@ -7,7 +7,6 @@
 #include "port.h"
 
 #define QUEUE_BYTES (1U << 20)
-#define SLOT_BYTES (1U << 20)
 #define NS_PER_MS 1000000ULL
 #define BITS_PER_BYTE 10ULL
 #define NEVER UINT64_MAX
@@ -36,7 +35,6 @@ static struct {
 static queue_t line;        /* sent by the other end, not yet arrived */
 static queue_t ring;        /* arrived, not yet read */
 static queue_t sent;        /* left the device */
-static _Alignas(16) uint8_t slot[SLOT_BYTES];
 static axr_port_info_t info = {
     .board = "host",
     .core = "host",
@@ -252,29 +250,4 @@ void axr_port_idle(void)
 _Noreturn void axr_port_reset(void)
 {
     longjmp(port.restart, 1);
-}
-
-uint32_t axr_port_slot_bytes(void)
-{
-    return SLOT_BYTES;
-}
-
-const uint8_t *axr_port_slot_memory(void)
-{
-    return slot;
-}
-
-bool axr_port_slot_erase(uint32_t size)
-{
-    memset(slot, 0xFF, size <= SLOT_BYTES ? size : 0U);
-    return size <= SLOT_BYTES;
-}
-
-bool axr_port_slot_write(uint32_t offset, const uint8_t *data, uint32_t size)
-{
-    if (size > SLOT_BYTES || offset > SLOT_BYTES - size) {
-        return false;
-    }
-    memcpy(slot + offset, data, size);
-    return true;
 }

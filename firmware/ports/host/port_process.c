@@ -23,7 +23,6 @@
 #include "port.h"
 
 #define RING_MAX (1U << 20)
-#define SLOT_BYTES (1U << 20)
 #define NS_PER_SECOND 1000000000ULL
 #define BITS_PER_BYTE 10ULL
 
@@ -44,7 +43,6 @@ static struct {
 } port;
 
 static uint8_t ring[RING_MAX];
-static _Alignas(16) uint8_t slot[SLOT_BYTES];
 static axr_port_info_t info = {
     .board = "host",
     .core = "host",
@@ -222,31 +220,6 @@ _Noreturn void axr_port_reset(void)
     (void)execv("/proc/self/exe", port.arguments);
     stop("the process cannot restart itself", 1);
     abort();
-}
-
-uint32_t axr_port_slot_bytes(void)
-{
-    return SLOT_BYTES;
-}
-
-const uint8_t *axr_port_slot_memory(void)
-{
-    return slot;
-}
-
-bool axr_port_slot_erase(uint32_t size)
-{
-    memset(slot, 0xFF, size <= SLOT_BYTES ? size : 0U);
-    return size <= SLOT_BYTES;
-}
-
-bool axr_port_slot_write(uint32_t offset, const uint8_t *data, uint32_t size)
-{
-    if (size > SLOT_BYTES || offset > SLOT_BYTES - size) {
-        return false;
-    }
-    memcpy(slot + offset, data, size);
-    return true;
 }
 
 /* ---- entry ---- */
