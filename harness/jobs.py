@@ -26,7 +26,7 @@ from compiler import (
     job_variants,
 )
 from harness import quantize
-from harness.artefacts import json_bytes, npy_bytes, npz_bytes
+from harness.artefacts import file_entries, json_bytes, npy_bytes, npz_bytes
 from harness.compare import Comparison, Side, compare
 from harness.compiled import Compiled, Source, gather, open_output, write_compiled, write_files
 from harness.dataset import InputSpec, load_array
@@ -483,12 +483,14 @@ def _write(folder: Path, setting: _Setting, result: JobResult) -> tuple[Path, ..
         extra[setting.source.file] = setting.source.data
     if job.get_quantized_data and setting.test_set is not None:
         extra[f"{job.model_name}_q_data.npy"] = npy_bytes(setting.test_set.inputs)
-    extra[f"{job.model_name}_report.json"] = json_bytes(job_report(result))
-    return (*paths, *write_files(folder, extra))
+    paths.extend(write_files(folder, extra))
+    report = job_report(result) | {"files": file_entries(folder, [path.name for path in paths])}
+    name = f"{job.model_name}_report.json"
+    return (*paths, *write_files(folder, {name: json_bytes(report)}))
 
 
 def job_report(result: JobResult) -> dict[str, Any]:
-    """The content of MODEL_NAME_report.json."""
+    """The content of MODEL_NAME_report.json without the hashes of the job's other files."""
     return {
         "schema": SCHEMA,
         "kind": "compile-job",

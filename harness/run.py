@@ -303,7 +303,8 @@ def _write_artefacts(folder: Path, facts: RunFacts, report: dict[str, Any]) -> N
         "outputs.npz": npz_bytes(outputs),
         "report.json": json_bytes(report),
     }
-    written = [*write_compiled(folder, facts.compiled), *write_files(folder, files)]
+    # The program last: its JSON lists its files, and a folder of its files alone would be whole.
+    written = [*write_files(folder, files), *write_compiled(folder, facts.compiled)]
     names = [path.name for path in written]
     page = PageInputs(report, dataset.inputs, facts.inference.cycles, file_entries(folder, names))
     write_files(folder, {PAGE: render(page).encode("utf-8")})

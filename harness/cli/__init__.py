@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, str]] = {
     "estimate": "estimate cycles, time, memory and energy of models",
     "tune": "find the variant of a model with the fewest cycles, and prove it equal",
     "calibrate": "refine the device time of estimates with your own board",
+    "verify-result": "check that a result folder is complete and unchanged",
     "report": "write the HTML page of a result folder",
     "data": "fetch, verify and convert a benchmark dataset",
 }
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     command = next((word for word in words if word in COMMANDS), None)
     arguments = build_parser(command).parse_args(words)
-    module = importlib.import_module(f"harness.cli.{arguments.command}_command")
+    module = importlib.import_module(_module_of(arguments.command))
     try:
         status: int = module.execute(arguments)
     except (ModelFormatError, InputError) as error:
@@ -70,8 +71,12 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
     for name, text in COMMANDS.items():
         child = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         if name == chosen:
-            importlib.import_module(f"harness.cli.{name}_command").configure(child)
+            importlib.import_module(_module_of(name)).configure(child)
     return parser
+
+
+def _module_of(command: str) -> str:
+    return f"harness.cli.{command.replace('-', '_')}_command"
 
 
 def _version() -> str:

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Final
 from zipfile import BadZipFile
 
@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from harness.artefacts import MANIFEST, sha256
 from harness.errors import ConfigError
+from harness.integrity import read_manifest
 
 Array = npt.NDArray[Any]
 
-SCHEMA: Final = 1
 PAGE: Final = "report.html"
 _MAX_BYTES: Final = 2 << 30
 
@@ -41,13 +41,16 @@ def read_folder(path: Path) -> ResultFolder:
     Raises ConfigError when it is incomplete, when a file differs from the manifest, or when it is
     not the result of a run.
     """
-    manifest = _json(_read(path / MANIFEST, path), path / MANIFEST)
-    if manifest.get("schema") != SCHEMA or manifest.get("kind") != "run":
+    if not path.is_dir():
+        raise ConfigError(f"{path} is no folder; give the --out folder of 'axonrig run'")
+    _require(path / MANIFEST, path)
+    manifest = read_manifest(path / MANIFEST)
+    if manifest.kind != "run":
         raise ConfigError(
-            f"{path / MANIFEST} is of the kind {manifest.get('kind')!r}, schema "
-            f"{manifest.get('schema')!r}; expected the result of 'axonrig run', schema {SCHEMA}"
+            f"{manifest.path} is of the kind '{manifest.kind}'; expected the result of "
+            "'axonrig run'"
         )
-    files = _checked_names(manifest.get("files"), path)
+    files = manifest.files
     contents = {name: _verified(path, name, facts) for name, facts in files.items()}
     for name in ("report.json", "inputs.npz", "outputs.npz"):
         if name not in contents:
@@ -62,13 +65,15 @@ def read_folder(path: Path) -> ResultFolder:
     )
 
 
-def _read(path: Path, folder: Path) -> bytes:
-    if not folder.is_dir():
-        raise ConfigError(f"{folder} is no folder; give the --out folder of 'axonrig run'")
+def _require(path: Path, folder: Path) -> None:
     if not path.is_file():
         raise ConfigError(
             f"{folder} has no {path.name}: the run was cut off or is not finished; run it again"
         )
+
+
+def _read(path: Path, folder: Path) -> bytes:
+    _require(path, folder)
     if path.stat().st_size > _MAX_BYTES:
         raise ConfigError(f"{path} has {path.stat().st_size} bytes; at most {_MAX_BYTES} are read")
     return path.read_bytes()
@@ -82,17 +87,6 @@ def _json(data: bytes, path: Path) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError(f"{path} holds no JSON object; run the model again")
     return value
-
-
-def _checked_names(files: object, folder: Path) -> Mapping[str, Mapping[str, Any]]:
-    """The manifest's files; each is a plain name inside the folder."""
-    if not isinstance(files, dict):
-        raise ConfigError(f"{folder / MANIFEST} lists no files; run the model again")
-    for name, facts in files.items():
-        plain = PurePath(name).name == name and name not in ("", ".", "..") and "\\" not in name
-        if not plain or not isinstance(facts, dict):
-            raise ConfigError(f"{folder / MANIFEST} lists {name!r}, which is no file of the folder")
-    return files
 
 
 def _verified(folder: Path, name: str, facts: Mapping[str, Any]) -> bytes:
