@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -296,7 +295,7 @@ def test_charts_as_files(folder: Path, tmp_path: Path) -> None:
         ("manifest.json", None, "was cut off"),
         ("manifest.json", "{", "is no JSON"),
         ("manifest.json", "[]", "no JSON object"),
-        ("manifest.json", '{"schema": 1, "kind": "job", "files": {}}', "expected the result of 'axonrig run'"),
+        ("manifest.json", '{"schema": 1, "kind": "job", "files": {}}', "expected the result of"),
         ("manifest.json", '{"schema": 1, "kind": "run", "files": {"../x": {}}}', "no file of"),
         ("manifest.json", '{"schema": 1, "kind": "run", "files": {}}', "does not list"),
         ("inputs.npz", "changed", "is not the file that the run wrote"),
@@ -346,33 +345,3 @@ def test_a_report_of_another_form_is_refused(
 
 def test_page_stays_small(folder: Path) -> None:
     assert (folder / "report.html").stat().st_size < 500_000
-
-
-def test_browser_renders_it_without_errors_and_requests(folder: Path, tmp_path: Path) -> None:
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no chromium or google-chrome on this machine")
-    picture = tmp_path / "page.png"
-    done = subprocess.run(
-        [
-            browser,
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--no-first-run",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--enable-logging=stderr",
-            f"--screenshot={picture}",
-            "--window-size=800,1200",
-            (folder / "report.html").as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert picture.is_file(), done.stderr
-    # The page's policy refuses every request, and the browser says so on its console.
-    assert "CONSOLE" not in done.stderr
