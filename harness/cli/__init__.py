@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, str]] = {
     "calibrate": "refine the device time of estimates with your own board",
     "verify-result": "check that a result folder is complete and unchanged",
     "report": "write the HTML page of a result folder",
+    "nightly": "run a matrix of models and boards, remember it, and say what changed",
     "data": "fetch, verify and convert a benchmark dataset",
 }
 

@@ -1,0 +1,1 @@
+"""Finding the commit that changed a metric (docs/nightly.md, "Finding the commit")."""
