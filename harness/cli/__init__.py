@@ -19,6 +19,7 @@ COMMANDS: Final[dict[str, str]] = {
     "scan": "list everything that keeps a model off the NPU",
     "simulate": "run a program or model on given inputs",
     "run": "run a model on a board or simulator and compare with host TFLite",
+    "verify": "run a model on every executor and say who disagrees, where, and what it means",
     "boards": "list boards: known, connected, in use",
     "build": "build the firmware image of a board for a model",
     "flash": "build, program a board, and check what answers",

@@ -1,0 +1,1 @@
+"""Several executors on one model: who disagrees with whom, where first, and what it means."""

@@ -1,0 +1,146 @@
+"""How each party differs from the definition, and what is known of such differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler import Op
+from harness.compare import Side
+from harness.errors import HarnessError
+from harness.golden import TracedTensor
+from harness.verify.case import Case
+from harness.verify.layers import OwnDifference, own_differences
+from harness.verify.parties import Answer, BoardParty, HostParty, Party
+from harness.verify.verdict import Gap, Leg, Meaning, Role, heaviest, judge_leg
+
+Array = npt.NDArray[Any]
+IntArray = npt.NDArray[np.int64]
+Present = Sequence[tuple[Party, Answer]]
+"""The parties that ran."""
+
+TRACED_SAMPLES: Final = 32
+"""Samples whose layers are compared with TFLite's one at a time: those that differ most."""
+
+
+def own_layers(case: Case, present: Present) -> dict[str, tuple[OwnDifference, ...]]:
+    """Layers one at a time, by set of host kernels, each layer at its worst sample."""
+    definition = _definition(present)
+    found = {}
+    for party, answer in present:
+        if isinstance(party, HostParty):
+            rows = [
+                _own_of_sample(case, party, sample)
+                for sample in _most_different(definition, answer.side)
+            ]
+            found[party.name] = tuple(_worst(layer) for layer in zip(*rows, strict=True))
+    return found
+
+
+def meanings_of(
+    case: Case, present: Present, own: Mapping[str, Sequence[OwnDifference]]
+) -> dict[str, Meaning]:
+    """What each party's gap to the definition means, by its name."""
+    definition = _definition(present)
+    gaps = {p.name: _gap(case, definition, answer, own.get(p.name)) for p, answer in present}
+    reference = next(gaps[party.name] for party, _ in present if party.role is Role.REFERENCE)
+    vendors = [(party, answer.side) for party, answer in present if party.role is Role.VENDOR]
+    vendor = heaviest(judge_leg(Leg(Role.VENDOR, gaps[p.name]), reference) for p, _ in vendors)
+    return {
+        party.name: judge_leg(
+            Leg(
+                party.role,
+                gaps[party.name],
+                _repeats(case, definition, party, answer),
+                any(_equal(side, answer.side) for _, side in vendors),
+            ),
+            reference,
+            vendor,
+        )
+        for party, answer in present
+    }
+
+
+def by_number(traced: Sequence[TracedTensor]) -> dict[int, Array]:
+    """Traced values by the number of their tensor."""
+    return {tensor.info.index: tensor.values for tensor in traced}
+
+
+def _own_of_sample(case: Case, party: HostParty, sample: int) -> tuple[OwnDifference, ...]:
+    traced = by_number(party.layers(case, sample))
+    inputs = case.inputs[sample : sample + 1]
+    return own_differences(case.program, case.graph, case.places, inputs, traced)
+
+
+def _definition(present: Present) -> Side:
+    return next(answer.side for party, answer in present if party.role is Role.DEFINITION)
+
+
+def _most_different(left: Side, right: Side) -> list[int]:
+    """Samples by their largest difference; those without one last."""
+    order = np.argsort(-_largest(left, right), kind="stable")
+    return [int(sample) for sample in order[:TRACED_SAMPLES]]
+
+
+def _largest(left: Side, right: Side) -> IntArray:
+    """The largest difference of each sample, int64 [N]."""
+    gaps = [
+        np.abs(a.astype(np.int64) - b.astype(np.int64)).reshape(len(a), -1).max(axis=1)
+        for a, b in zip(left.outputs, right.outputs, strict=True)
+    ]
+    return np.asarray(np.max(gaps, axis=0), np.int64)
+
+
+def _worst(layer: Sequence[OwnDifference]) -> OwnDifference:
+    """One layer over several samples: where it is most beyond, else most different."""
+    worst = max(layer, key=lambda item: (item.beyond_lsb, item.difference.max_lsb))
+    return replace(
+        worst,
+        coarse=sum(item.coarse for item in layer),
+        beyond=sum(item.beyond for item in layer),
+    )
+
+
+def _gap(case: Case, definition: Side, answer: Answer, own: Sequence[OwnDifference] | None) -> Gap:
+    if answer.gap is not None:
+        return answer.gap
+    if own is not None and any(layer.beyond for layer in own):
+        return Gap.BEYOND
+    if _equal(definition, answer.side):
+        return Gap.NONE
+    if own is not None or _is_softmax_step(case, definition, answer):
+        return Gap.KNOWN
+    return Gap.BEYOND
+
+
+def _is_softmax_step(case: Case, definition: Side, answer: Answer) -> bool:
+    """Whether only softmax outputs of an NPU differ, by one step: its exponential is not known to
+    the last bit. The CPU back end has our own."""
+    if "npu" not in answer.backend:
+        return False
+    for pair, left, right in zip(case.pairs, definition.outputs, answer.side.outputs, strict=True):
+        allowed = int(case.program.layers[pair.layer].op is Op.SOFTMAX)
+        if np.abs(left.astype(np.int64) - right.astype(np.int64)).max() > allowed:
+            return False
+    return True
+
+
+def _repeats(case: Case, definition: Side, party: Party, answer: Answer) -> bool:
+    """Whether a board gives the samples that differ the same way again; true without a try."""
+    differing = np.flatnonzero(_largest(definition, answer.side))[:TRACED_SAMPLES].tolist()
+    if not isinstance(party, BoardParty) or not differing or case.keeps_state:
+        return True
+    try:
+        again = party.run(case.only(differing)).side
+    except HarnessError:
+        return False
+    once = [output[differing] for output in answer.side.outputs]
+    return all(np.array_equal(a, b) for a, b in zip(once, again.outputs, strict=True))
+
+
+def _equal(left: Side, right: Side) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(left.outputs, right.outputs, strict=True))

@@ -1,0 +1,86 @@
+"""The way of `axonrig verify`: model and data -> parties -> findings -> report and files."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.artefacts import open_folder
+from harness.errors import ConfigError, ExitCode
+from harness.progress import Observer
+from harness.run import RunRequest, prepare
+from harness.selection import SIMULATOR, select_board
+from harness.verify.case import make_case
+from harness.verify.parties import BoardParty
+from harness.verify.report import build_report, write_report
+from harness.verify.study import STANDARD_PARTIES, Study, study
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyRequest:
+    """What to verify. data None: the embedded images for the embedded model, else random samples.
+
+    limit: samples at most. boards: names, besides the executors of this machine. out: result
+    folder, or None to write nothing.
+    """
+
+    model: Path
+    data: Path | None = None
+    labels: Path | None = None
+    limit: int = 32
+    boards: tuple[str, ...] = ()
+    serial_number: str | None = None
+    port: str | None = None
+    out: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verification:
+    """study: the findings. report: as in verify.json."""
+
+    study: Study
+    report: dict[str, Any]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """See `Study`."""
+        return self.study.exit_code
+
+
+def verify_model(request: VerifyRequest, observe: Observer | None = None) -> Verification:
+    """Run every executor, judge, and write the result folder.
+
+    Raises HarnessError or CompilerError with one sentence; then the folder has no manifest.
+    """
+    started = time.perf_counter()
+    boards = _boards(request)
+    prepared = prepare(
+        RunRequest(
+            model=request.model, data=request.data, labels=request.labels, limit=request.limit
+        )
+    )
+    folder = None if request.out is None else open_folder(request.out)
+    case = make_case(prepared.model, prepared.dataset.inputs, prepared.dataset.labels)
+    found = study(case, (*STANDARD_PARTIES, *boards), observe)
+    report = build_report(found, prepared.dataset, time.perf_counter() - started)
+    if folder is not None:
+        write_report(folder, found, prepared.dataset, report)
+    return Verification(found, report)
+
+
+def _boards(request: VerifyRequest) -> tuple[BoardParty, ...]:
+    """Each board once. Raises ConfigError for an unknown name and for the simulator's."""
+    selections = [
+        select_board(name, serial_number=request.serial_number, port=request.port)
+        for name in dict.fromkeys(request.boards)
+    ]
+    for selection in selections:
+        if selection.name == SIMULATOR and selection.fallback is None:
+            raise ConfigError(
+                f"--board {selection.asked}: the simulator always takes part; name another board "
+                "or leave the option out"
+            )
+    parties = {party.name: party for party in map(BoardParty, selections)}
+    return tuple(parties.values())
