@@ -139,6 +139,17 @@ class History:
         """The result of one job in one night."""
         return next((item for item in self.results(night) if item.job == job), None)
 
+    def endings(self) -> tuple[tuple[str, Job, Status], ...]:
+        """How every job ended in every night, oldest night first, without metrics."""
+        query = (
+            "SELECT night, model, board, variant, status FROM result "
+            "JOIN night ON night.id = night ORDER BY begun, night, model, board, variant"
+        )
+        return tuple(
+            (night, Job(*names), _word(Status, status))
+            for night, *names, status in self._rows(query)
+        )
+
     def samples(self, night: str, job: Job) -> tuple[Samples, ...]:
         """Raw values of the measured metrics of one result."""
         query = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.markup import Attribute, Markup, element, join
+from harness.markup import Attribute, Markup, element
 
 WIDTH: Final = 720
 """Width of a chart in its own units; it scales with the page."""
@@ -25,6 +25,11 @@ print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 .chart .paper{fill:var(--paper)}.chart .edge{stroke:var(--paper);stroke-width:1}
 .chart .k0{fill:var(--c0)}.chart .k1{fill:var(--c1)}.chart .k2{fill:var(--c2)}
 .chart .k3{fill:var(--c3)}.chart .k4{fill:var(--c4)}.chart .k5{fill:var(--c5)}
+.chart .line{fill:none;stroke-width:1.5;stroke-linejoin:round;stroke-linecap:round}
+.chart .dots{stroke-width:4}.chart .median{stroke-width:3}.chart .pale{fill-opacity:0.25}
+.chart .s0{stroke:var(--c0)}.chart .s1{stroke:var(--c1)}
+.chart .s2{stroke:var(--c2)}.chart .s3{stroke:var(--c3)}.chart .s4{stroke:var(--c4)}
+.chart .s5{stroke:var(--c5)}.chart .sbad{stroke:var(--bad)}.chart .mark{stroke-dasharray:4 3}
 .chart .kbad{fill:var(--bad)}.chart image{image-rendering:pixelated}
 """
 KINDS: Final = 6
@@ -77,9 +82,9 @@ def short(content: str, characters: int) -> str:
     return content if len(content) <= characters else content[: max(1, characters - 1)] + "…"
 
 
-def group(*parts: Markup) -> Markup:
-    """Parts as one g element."""
-    return element("g", join(parts))
+def path(d: str, kind: str) -> Markup:
+    """A line along `d`, in the notation of SVG."""
+    return element("path", class_=kind, d=d)
 
 
 def round_steps(most: float, wanted: int = 5) -> list[float]:

@@ -1,4 +1,4 @@
-"""`axonrig report`: the page of a result folder, and its charts as files."""
+"""`axonrig report`: the page of a result folder or of a history, and its charts as files."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from harness.errors import ExitCode
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="result folder of 'axonrig run'")
+    parser.add_argument(
+        "result", type=Path, metavar="DIR|HISTORY.db", help="result folder, or history of nights"
+    )
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
-        metavar="report.html",
-        help="the page (default: report.html in DIR)",
+        metavar="PAGE.html",
+        help="the page (default: report.html in DIR, HISTORY.html beside HISTORY.db)",
     )
     parser.add_argument(
         "--charts", type=Path, metavar="FOLDER", help="also write every chart as an SVG file here"
@@ -25,11 +27,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    from harness.report.nights.page import write_history_charts, write_history_page
     from harness.report.pages import write_charts, write_page
 
-    page = write_page(arguments.folder, arguments.output)
+    result = arguments.result
+    nights = result.is_file()
+    page = (write_history_page if nights else write_page)(result, arguments.output)
     print(f"report: {page}")  # noqa: T201  # the command's result
     if arguments.charts is not None:
-        for path in write_charts(arguments.folder, arguments.charts):
+        write = write_history_charts if nights else write_charts
+        for path in write(result, arguments.charts):
             print(f"chart: {path}")  # noqa: T201  # the command's result
     return int(ExitCode.OK)

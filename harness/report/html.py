@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from string import Template
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.charts import bars, svg
+from harness.charts import bars
 from harness.charts.confusion import Confusion, confusion_matrix
 from harness.charts.gallery import Tile
 from harness.charts.histogram import difference_histogram
 from harness.charts.png import data_uri, picture
-from harness.markup import Markup, element, join, text
+from harness.markup import Markup, element
 from harness.report import estimate_html
+from harness.report.document import document, source_words
 from harness.report.parts import (
     Column,
     Origin,
@@ -42,7 +41,6 @@ from harness.report.twin import against_estimate
 
 Array = npt.NDArray[Any]
 
-_ROOM: Final = Path(__file__).parent
 _LATENCY_BINS: Final = 12
 _TABLE_CLASSES: Final = 20
 """Classes up to which the confusion matrix is given as a full table."""
@@ -83,14 +81,11 @@ def render(page: PageInputs) -> str:
     )
     sections = [made for maker in makers if (made := maker(page)) is not None]
     title = f"{report['model']['file']} on {report['board']}"
-    template = Template((_ROOM / "page.html").read_text(encoding="utf-8"))
-    return template.substitute(
-        title=text(f"{title} - axonrig"),
-        style=(_ROOM / "page.css").read_text(encoding="utf-8") + svg.STYLE,
-        header=_header(title, report, sections),
-        main=join((part.markup for part in sections), "\n"),
-        footer=_footer(report),
+    told = (
+        f"{report['samples']} samples of {report['data']['name']}; figures of the device: "
+        f"{source_words(report['source'])}; {report['run']['created']}"
     )
+    return document(title, told, sections, str(report["versions"].get("axonrig", "")))
 
 
 def latency_bars(cycles: Array) -> list[bars.Bar]:
@@ -147,31 +142,6 @@ def layer_bars(layers: Mapping[str, Any]) -> list[bars.Bar]:
 
 
 # --- sections --------------------------------------------------------------------------------
-
-
-def _header(title: str, report: Mapping[str, Any], sections: list[Section]) -> Markup:
-    links = [element("li", element("a", part.title, href=f"#{part.key}")) for part in sections]
-    return element(
-        "header",
-        element("h1", title),
-        paragraph(
-            f"{report['samples']} samples of {report['data']['name']}; figures of the device: "
-            f"{_source_words(report['source'])}; {report['run']['created']}",
-            class_="source",
-        ),
-        element("nav", element("ul", *links), aria_label="Sections"),
-    )
-
-
-def _source_words(source: str) -> str:
-    meanings = {
-        "board": "board (measured)",
-        "emulated": "emulated (the real firmware on an emulated CPU)",
-        "sim": "sim (bit-exact simulator, any time is an estimate)",
-        "vendor-sim": "vendor-sim (Nordic's simulator)",
-        "replay": "replay (a recorded session)",
-    }
-    return meanings.get(source, source)
 
 
 def _verdict(report: Mapping[str, Any]) -> Markup:
@@ -385,7 +355,7 @@ def _provenance(page: PageInputs) -> Section:
         "data": f"{data['name']} ({data['origin']}), {report['samples']} samples",
         "data sha256": code(data["sha256"]),
         "board": f"{report['board']} (asked: {report['board_asked']})",
-        "source": _source_words(report["source"]),
+        "source": source_words(report["source"]),
         "backend": report["backend"],
         "goldens": lines(f"{item['name']}: {item['runtime']}" for item in report["golden"]),
         "host": ran["host"],
@@ -411,14 +381,6 @@ def _provenance(page: PageInputs) -> Section:
         facts("Versions", report["versions"]),
         files,
     )
-
-
-def _footer(report: Mapping[str, Any]) -> Markup:
-    words = f"Written by axonrig {report['versions'].get('axonrig', '')}. "
-    words += (
-        "Estimated figures are labelled as such; nothing on this page was loaded from a network."
-    )
-    return element("footer", paragraph(words))
 
 
 def _percent(fraction: float | None) -> str:

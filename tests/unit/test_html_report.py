@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,47 +17,10 @@ import pytest
 from harness.cli import main
 from harness.report.html import PageInputs, render
 from harness.run import RunRequest, run
+from tests.support.html_page import Page
 
-VOID = {"meta", "img", "br", "hr", "link", "col"}
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 SECTIONS = ["summary", "estimate", "agreement", "confusion", "gallery", "layers", "provenance"]
-
-
-class Page(HTMLParser):
-    """Elements of a page with their attributes, and the text; unclosed ones are an error."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self._open: list[str] = []
-        self.feed(source)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if not self._open or self._open[-1] != "style":
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        """Everything a reader sees."""
-        return " ".join(" ".join(self.words).split())
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        """Attributes of every element of one kind."""
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 @pytest.fixture(scope="module")

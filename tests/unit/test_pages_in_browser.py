@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from harness.report.html import PageInputs, render
+from harness.report.nights.page import write_history_page
 from harness.run import RunRequest, run
 from tests.support.browser import Browser, Tab, find_browser, open_browser
+from tests.support.nights import write_nights
 
 EVIL: Final = "</title></style><script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
-PAGES: Final = ("run",)
+PAGES: Final = ("run", "nights")
 
 FAINT: Final = """(() => {
   const channels = (text) => text.match(/[\\d.]+/g).map(Number);
@@ -70,8 +72,10 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pages(run_folder: Path) -> dict[str, Path]:
-    return {"run": run_folder / "report.html"}
+def pages(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    history = tmp_path_factory.mktemp("nights") / "history.db"
+    write_nights(history, nights=40, jobs=4)
+    return {"run": run_folder / "report.html", "nights": write_history_page(history)}
 
 
 @pytest.fixture
