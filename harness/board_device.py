@@ -186,7 +186,7 @@ def open_board_device(
     options = RunOptions(asked.laps, asked.warmup, asked.with_layers, keeps_state(program))
     code = None
     if runs_vendor_simulator(board):
-        from harness.vendor.firmware import generate_for
+        from harness.vendor.driver import generate_for
 
         code = generate_for(program)
         plan = _plan_vendor(board, program, choice or BoardChoice(), code)
@@ -250,7 +250,7 @@ def _plan_vendor(
 
 def _plan_process(board: BoardSpec, program: AxonProgram, choice: BoardChoice) -> SessionPlan:
     if runs_vendor_simulator(board):
-        from harness.vendor.firmware import generate_for
+        from harness.vendor.driver import generate_for
 
         return _plan_vendor(board, program, choice, generate_for(program))
     from harness.firmware_build import firmware_model

@@ -143,7 +143,8 @@ def _process(state: _State) -> str:
     file = read_model(state.model)
     program = load_program(file, CompileOptions(name=file.name, output="int8"))
     if runs_vendor_simulator(state.board):
-        from harness.vendor.firmware import build_vendor_host, generate_for
+        from harness.vendor.driver import generate_for
+        from harness.vendor.firmware import build_vendor_host
 
         built, _ = build_vendor_host(program, generate_for(program))
     else:

@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
 import re
-import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from compiler import AxonProgram, build_image
 from harness.artefacts import json_bytes, sha256, write_bytes
 from harness.board import BoardSpec, FirmwareTarget, Memory, Pin
 from harness.cache import cache_dir
+from harness.cross_compiler import Toolchain, choose_toolchain
 from harness.errors import ConfigError, ToolchainError
 from harness.firmware_image import LoadedElf, MemoryUse, intel_hex, load_elf, memory_use
 from harness.firmware_source import MODEL_FILE, FirmwareModel, render
-from harness.tool_process import find_tool, run_logged
+from harness.tool_process import run_logged
 
 FIRMWARE: Final = Path(__file__).parents[1] / "firmware"
 SCHEMA: Final = 1
@@ -71,112 +69,24 @@ class FirmwareImage:
     west_build: Path | None = None
 
 
-class Toolchain(Protocol):
-    """A C compiler for Cortex-M."""
-
-    @property
-    def name(self) -> str:
-        """As in board files and on the command line."""
-
-    def version(self) -> str:
-        """What it calls its version. Raises ToolchainError when it is not installed."""
-
-    def compiler(self) -> list[str]:
-        """The command that compiles and links. Raises ToolchainError."""
-
-    def flags(self, target: FirmwareTarget) -> list[str]:
-        """Flags for the target, the same for compiling and linking."""
-
-    def environment(self, scratch: Path) -> Mapping[str, str]:
-        """Variables that keep the tool's own files in `scratch`."""
-
-
 @dataclass(frozen=True, slots=True)
-class Zig:
-    """Clang and lld from the `ziglang` package."""
+class ForeignCode:
+    """Code of others that goes into an image; it is compiled without our warnings.
 
-    name: str = "zig"
-
-    def version(self) -> str:
-        """See `Toolchain`."""
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            return f"ziglang {version('ziglang')}"
-        except PackageNotFoundError:
-            raise ToolchainError(
-                "the package 'ziglang' is missing: pip install ziglang, or use --toolchain gcc"
-            ) from None
-
-    def compiler(self) -> list[str]:
-        """See `Toolchain`."""
-        return [sys.executable, "-m", "ziglang", "cc"]
-
-    def flags(self, target: FirmwareTarget) -> list[str]:
-        """See `Toolchain`. Its Cortex-M33 has neither DSP nor FPU unless they are named."""
-        return [
-            "-target",
-            f"{target.target}hf",
-            f"-mcpu={target.cpu}+dsp+fp_armv8d16sp",
-            "-fno-sanitize=all",
-        ]
-
-    def environment(self, scratch: Path) -> Mapping[str, str]:
-        """See `Toolchain`. The global cache keeps the run-time library from build to build."""
-        kept = cache_dir("zig") or scratch
-        return {"ZIG_LOCAL_CACHE_DIR": str(scratch), "ZIG_GLOBAL_CACHE_DIR": str(kept)}
-
-
-@dataclass(frozen=True, slots=True)
-class Gcc:
-    """Arm's GCC, arm-none-eabi-gcc."""
-
-    name: str = "gcc"
-
-    def version(self) -> str:
-        """See `Toolchain`."""
-        run = run_logged([*self.compiler(), "-dumpfullversion"], timeout_s=20.0)
-        return f"arm-none-eabi-gcc {run.stdout.strip()}"
-
-    def compiler(self) -> list[str]:
-        """See `Toolchain`."""
-        return [find_tool("arm-none-eabi-gcc", "install Arm's GCC, or use --toolchain zig")]
-
-    def flags(self, target: FirmwareTarget) -> list[str]:
-        """See `Toolchain`."""
-        cpu = (target.cpu or "").replace("_", "-")
-        return [
-            *("-mthumb", f"-mcpu={cpu}", "-mfloat-abi=hard", "-mfpu=fpv5-sp-d16"),
-            *("-nostartfiles", "-nodefaultlibs", "-lgcc"),
-        ]
-
-    def environment(self, scratch: Path) -> Mapping[str, str]:
-        """See `Toolchain`."""
-        return {"TMPDIR": str(scratch)}
-
-
-COMPILERS: Final[Mapping[str, Toolchain]] = {"zig": Zig(), "gcc": Gcc()}
-
-
-def choose_toolchain(name: str | None, target: FirmwareTarget) -> Toolchain:
-    """The compiler of this name, else the board's, else the one that is installed.
-
-    Raises ConfigError for a name that builds no such firmware, ToolchainError without any compiler.
+    files: path below the build folder -> content. sources, libraries: which of them are compiled
+    and linked. includes: folders of headers. flags: for every file of the build, ours too. facts:
+    for the manifest.
     """
-    wanted = name or target.toolchain
-    if wanted not in COMPILERS:
-        raise ConfigError(
-            f"the toolchain '{wanted}' does not build this firmware; use one of "
-            f"{', '.join(COMPILERS)}"
-        )
-    if name is None and wanted == "zig" and importlib.util.find_spec("ziglang") is None:
-        if shutil.which("arm-none-eabi-gcc") is None:
-            raise ToolchainError(
-                "there is no compiler for Cortex-M: pip install ziglang, or install "
-                "arm-none-eabi-gcc"
-            )
-        return COMPILERS["gcc"]
-    return COMPILERS[wanted]
+
+    files: Mapping[str, bytes]
+    sources: tuple[str, ...]
+    libraries: tuple[str, ...]
+    includes: tuple[str, ...]
+    flags: tuple[str, ...]
+    facts: Mapping[str, Any]
+
+
+NO_FOREIGN_CODE: Final = ForeignCode({}, (), (), (), (), {})
 
 
 def firmware_model(
@@ -209,14 +119,24 @@ def _bytes(shape: tuple[int, ...], width: int) -> int:
 
 
 def _slot(model: FirmwareModel, memory: Memory) -> int:
+    return (memory.ram_bytes - check_ram(model, memory)) // _SLOT_STEP * _SLOT_STEP
+
+
+def check_ram(model: FirmwareModel, memory: Memory, npu_bytes: int = 0) -> int:
+    """RAM that the firmware needs for `model`, in bytes, its own variables estimated.
+
+    npu_bytes: the NPU's buffers. Raises ConfigError when the board has less.
+    """
     fixed = memory.stack_bytes + 2 * memory.receive_bytes + _VARIABLES_RESERVE
-    needed = fixed + model.arena_bytes + model.staging_bytes + model.results_bytes
+    needed = fixed + model.arena_bytes + model.staging_bytes + model.results_bytes + npu_bytes
     if needed > memory.ram_bytes:
+        buffers = f", {npu_bytes} for the NPU's buffers" if npu_bytes else ""
         raise ConfigError(
-            f"the model needs {needed} bytes of RAM ({model.arena_bytes} of it for its arena), "
-            f"the board has {memory.ram_bytes}: use a smaller model or a board with more RAM"
+            f"the model needs {needed} bytes of RAM ({model.arena_bytes} of it for its arena"
+            f"{buffers}), the board has {memory.ram_bytes}: use a smaller model or a board with "
+            "more RAM"
         )
-    return (memory.ram_bytes - needed) // _SLOT_STEP * _SLOT_STEP
+    return needed
 
 
 def build_firmware(
@@ -226,6 +146,7 @@ def build_firmware(
     toolchain: str | None = None,
     folder: Path | None = None,
     firmware: Path = FIRMWARE,
+    foreign: ForeignCode = NO_FOREIGN_CODE,
 ) -> FirmwareImage:
     """Build the image of `board` for `model`, or take it from the cache.
 
@@ -236,13 +157,13 @@ def build_firmware(
     if board.firmware is None or board.memory is None or board.firmware.chip is None:
         raise ConfigError(f"the board '{board.name}' takes no firmware image")
     compiler = choose_toolchain(toolchain, board.firmware)
-    inputs = _inputs(board, model, compiler, firmware)
+    inputs = _inputs(board, model, compiler, firmware, foreign)
     kept = (folder or cache_dir("firmware") or Path(tempfile.gettempdir())) / (
         f"{board.name}-{inputs.build_id.hex()}"
     )
     manifest = kept / "manifest.json"
     if not manifest.is_file():
-        _build(inputs, compiler, board.firmware, kept)
+        _build(inputs, compiler, kept)
     elf = kept / f"{IMAGE_NAME}.elf"
     use = memory_use(load_elf(elf))
     return FirmwareImage(
@@ -263,7 +184,9 @@ class _Inputs:
 
     board: str
     model: FirmwareModel
+    port: str
     sources: Mapping[str, bytes]
+    foreign: ForeignCode
     generated: Mapping[str, bytes]
     flags: tuple[str, ...]
     toolchain: str
@@ -272,10 +195,21 @@ class _Inputs:
     @property
     def model_hash(self) -> bytes:
         """As the model image states it."""
-        return self.model.image[56:72] if self.model.image else bytes(16)
+        return self.model.model_hash
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """All of them."""
+        return {**self.sources, **self.foreign.files, **self.generated}
 
 
-def _inputs(board: BoardSpec, model: FirmwareModel, compiler: Toolchain, firmware: Path) -> _Inputs:
+def _inputs(
+    board: BoardSpec,
+    model: FirmwareModel,
+    compiler: Toolchain,
+    firmware: Path,
+    foreign: ForeignCode,
+) -> _Inputs:
     target, memory = board.firmware, board.memory
     assert target is not None  # the caller checked
     assert memory is not None
@@ -285,36 +219,38 @@ def _inputs(board: BoardSpec, model: FirmwareModel, compiler: Toolchain, firmwar
         "memory.ld": _memory_script(memory).encode(),
         MODEL_FILE: model.image,
     }
-    flags = (*compiler.flags(target), *_COMMON)
+    flags = (*compiler.flags(target), *_COMMON, *foreign.flags)
     version = compiler.version()
     digest = hashlib.sha256(repr((board.name, version, flags, _LINK)).encode())
     digest.update(render(model, bytes(16)).encode())
-    for name, data in sorted({**sources, **generated}.items()):
+    for name, data in sorted({**sources, **foreign.files, **generated}.items()):
         digest.update(f"{name} {len(data)}\n".encode() + data)
     build_id = digest.digest()[:16]
     generated["axr_build.c"] = render(model, build_id).encode()
-    return _Inputs(board.name, model, sources, generated, flags, version, build_id)
+    return _Inputs(
+        board.name, model, target.port, sources, foreign, generated, flags, version, build_id
+    )
 
 
 def _sources(firmware: Path, port: str, backend: str) -> dict[str, bytes]:
     """C files, headers and linker script below firmware/ by their path."""
-    folders = ("include", "core", f"backends/{backend}", f"ports/{port}")
-    paths = [firmware / "ports" / "port.h"]
-    for folder in folders:
+    paths = [firmware / "ports" / "port.h", *(firmware / "backends" / backend).glob("*.[ch]")]
+    for folder in ("include", "core", f"ports/{port}"):
         if not (firmware / folder).is_dir():
             raise ConfigError(f"there is no folder {firmware / folder}: the board names no port")
         paths += (firmware / folder).rglob("*.[chl]*")
+    paths += (firmware / "backends" / backend / port).rglob("*.[ch]")
     wanted = [path for path in paths if path.suffix in (".c", ".h", ".ld") and path.is_file()]
     return {path.relative_to(firmware).as_posix(): path.read_bytes() for path in sorted(wanted)}
 
 
-def _build(inputs: _Inputs, compiler: Toolchain, target: FirmwareTarget, kept: Path) -> None:
+def _build(inputs: _Inputs, compiler: Toolchain, kept: Path) -> None:
     with _work_folder() as work:
-        for name, data in {**inputs.sources, **inputs.generated}.items():
+        for name, data in inputs.files.items():
             path = work / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        _compile(inputs, compiler, target.port, work, kept)
+        _compile(inputs, compiler, work, kept)
         elf = load_elf(work / "out.elf")
         files = {f"{IMAGE_NAME}.elf": (work / "out.elf").read_bytes()}
         files[f"{IMAGE_NAME}.hex"] = intel_hex(elf)
@@ -329,23 +265,10 @@ def _work_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def _compile(inputs: _Inputs, compiler: Toolchain, port: str, work: Path, kept: Path) -> None:
-    """memory.c goes first: its loops must not be recognised as the functions that they define."""
-    command = compiler.compiler()
-    includes = [f"-I{name}" for name in (".", "include", "core", "ports", f"ports/{port}")]
-    includes += ["-isystem", f"ports/{port}/libc"]
-    flags = [flag for flag in inputs.flags if not flag.startswith(("-l", "-no"))]
-    memory = f"ports/{port}/memory.c"
-    others = sorted(name for name in inputs.sources if name.endswith(".c") and name != memory)
-    script = ["-L.", "-T", f"ports/{port}/{port}.ld"]
-    steps = [
-        [*flags, "-fno-builtin", *includes, "-c", memory, "-o", "memory.o"],
-        [*inputs.flags, *includes, *others, "axr_build.c", "memory.o", *_LINK, *script, "-o",
-         "out.elf"],
-    ]  # fmt: skip
-    for number, step in enumerate(steps):
+def _compile(inputs: _Inputs, compiler: Toolchain, work: Path, kept: Path) -> None:
+    for number, step in enumerate(_steps(inputs)):
         run = run_logged(
-            [*command, *step, *(item for item in inputs.flags if item == "-lgcc" and number)],
+            [*compiler.compiler(), *step],
             timeout_s=_TIMEOUT_S,
             cwd=work,
             log=kept / f"build-{number}.log",
@@ -355,6 +278,32 @@ def _compile(inputs: _Inputs, compiler: Toolchain, port: str, work: Path, kept: 
             raise ConfigError(run.failure(f"the model does not fit into the {inputs.board}"))
         if run.status:
             raise ToolchainError(run.failure("the firmware did not build"))
+
+
+def _steps(inputs: _Inputs) -> Iterator[list[str]]:
+    """Arguments of each call of the compiler; the last one links.
+
+    memory.c goes first: its loops must not be recognised as the functions that they define.
+    """
+    port, foreign = inputs.port, inputs.foreign
+    backend = f"backends/{inputs.model.backend}"
+    own = [f"-I{name}" for name in (".", "include", "core", "ports", f"ports/{port}", backend)]
+    system = (f"{backend}/{port}/libc", f"ports/{port}/libc", *foreign.includes)
+    includes = [*own, *(part for folder in system for part in ("-isystem", folder))]
+    flags = [flag for flag in inputs.flags if not flag.startswith(("-l", "-no"))]
+    memory = f"ports/{port}/memory.c"
+    yield [*flags, "-fno-builtin", *includes, "-c", memory, "-o", "memory.o"]
+    objects = ["memory.o"]
+    for source in foreign.sources:
+        objects.append(f"{Path(source).stem}.o")
+        yield [*flags, "-std=gnu11", "-w", *includes, "-c", source, "-o", objects[-1]]
+    others = sorted(name for name in inputs.sources if name.endswith(".c") and name != memory)
+    script = ["-L.", "-T", f"ports/{port}/{port}.ld"]
+    runtime = [flag for flag in inputs.flags if flag == "-lgcc"]
+    yield [
+        *(*inputs.flags, *includes, *others, "axr_build.c", *objects),
+        *(*foreign.libraries, *_LINK, *script, "-o", "out.elf", *runtime),
+    ]
 
 
 def _manifest(inputs: _Inputs, elf: LoadedElf, files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -377,7 +326,9 @@ def _manifest(inputs: _Inputs, elf: LoadedElf, files: Mapping[str, bytes]) -> di
             "link_flags": list(_LINK),
         },
         "sizes": {**asdict(use), "flash_bytes": use.flash_bytes, "ram_bytes": use.ram_bytes},
+        **inputs.foreign.facts,
         "sources": {name: sha256(data) for name, data in sorted(inputs.sources.items())},
+        "foreign": {name: sha256(data) for name, data in sorted(inputs.foreign.files.items())},
         "generated": {name: sha256(data) for name, data in sorted(inputs.generated.items())},
         "files": {
             name: {"bytes": len(data), "sha256": sha256(data)} for name, data in files.items()

@@ -32,7 +32,8 @@ class MemoryUse:
     """Bytes of an image.
 
     Flash: code, constants, model, initial values of variables. RAM: variables, arena, buffers of
-    the link, stack; slot_bytes is what is left for an uploaded model.
+    the NPU (interlayer and psum) and of the link, stack; slot_bytes is what is left for an uploaded
+    model.
     """
 
     code_bytes: int
@@ -44,6 +45,7 @@ class MemoryUse:
     buffers_bytes: int
     stack_bytes: int
     slot_bytes: int
+    npu_bytes: int = 0
 
     @property
     def flash_bytes(self) -> int:
@@ -53,7 +55,13 @@ class MemoryUse:
     @property
     def ram_bytes(self) -> int:
         """RAM in all, the model slot not counted."""
-        return self.variables_bytes + self.arena_bytes + self.buffers_bytes + self.stack_bytes
+        return (
+            self.variables_bytes
+            + self.arena_bytes
+            + self.npu_bytes
+            + self.buffers_bytes
+            + self.stack_bytes
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,7 @@ def memory_use(elf: LoadedElf) -> MemoryUse:
         buffers_bytes=size(".axr.buffers", ".axr.ring"),
         stack_bytes=size(".axr.stack"),
         slot_bytes=size(".axr.slot"),
+        npu_bytes=size(".axr.npu"),
     )
 
 

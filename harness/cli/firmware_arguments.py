@@ -25,6 +25,12 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_MODEL,
         help="int8 TFLite model or Axon binary (default: the embedded model)",
     )
+    parser.add_argument(
+        "--target",
+        choices=("cpu", "npu"),
+        default="cpu",
+        help="what runs the model; npu links code from Nordic's SDK (default: cpu)",
+    )
     parser.add_argument("--toolchain", choices=("zig", "gcc", "west"), help="default: the board's")
     parser.add_argument(
         "--output", choices=("int8", "int32"), default="int8", help="output of the program"
@@ -38,7 +44,13 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
 
 def build_choice(arguments: argparse.Namespace) -> BuildChoice:
     """The arguments of `add_build_arguments`."""
-    return BuildChoice(arguments.model, arguments.output, arguments.toolchain, arguments.profile)
+    return BuildChoice(
+        model=arguments.model,
+        output=arguments.output,
+        toolchain=arguments.toolchain,
+        profile=arguments.profile,
+        target=arguments.target,
+    )
 
 
 def resolve_board(name: str, boards: Mapping[str, BoardSpec]) -> BoardSpec:
@@ -50,13 +62,14 @@ def resolve_board(name: str, boards: Mapping[str, BoardSpec]) -> BoardSpec:
 def show_image(image: FirmwareImage, console: Console) -> None:
     """What was built and how much memory it takes."""
     use = image.memory
+    npu = f"NPU buffers {use.npu_bytes}, " if use.npu_bytes else ""
     rows = (
         f"board      {image.board}",
         f"build id   {image.build_id.hex()}",
         f"toolchain  {image.toolchain}",
         f"flash      {use.flash_bytes} bytes: code {use.code_bytes}, constants "
         f"{use.constants_bytes}, model {use.model_bytes}, initial values {use.initial_bytes}",
-        f"RAM        {use.ram_bytes} bytes: arena {use.arena_bytes}, link buffers "
+        f"RAM        {use.ram_bytes} bytes: arena {use.arena_bytes}, {npu}link buffers "
         f"{use.buffers_bytes}, variables {use.variables_bytes}, stack {use.stack_bytes}; "
         f"{use.slot_bytes} left for an uploaded model",
     )

@@ -39,6 +39,7 @@ _BLOCKS: Final[Mapping[int, str]] = {
     0x50050000: "P2",
     0x50053000: "TAD",
     0x50055000: "TIMER00",
+    0x50056000: "AXONS",
     0x50082000: "DPPIC10",
     0x50085000: "TIMER10",
     0x5008A000: "RADIO",
@@ -65,7 +66,7 @@ _BLOCKS: Final[Mapping[int, str]] = {
     0xE0080000: "CPUC",
     0xE0082000: "ICACHE",
 }
-"""Names of 4 KB blocks, for messages only; from the nRF54L15's SVD."""
+"""Names of 4 KB blocks, for messages only; from the nRF54L15's SVD, and the NPU's from the MDK."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,9 @@ import pytest
 
 from compiler import CompileOptions, compile_model
 from harness.board import BoardSpec, load_boards
+from harness.cross_compiler import COMPILERS, choose_toolchain
 from harness.errors import ConfigError, ToolchainError
-from harness.firmware_build import (
-    COMPILERS,
-    FIRMWARE,
-    build_firmware,
-    choose_toolchain,
-    firmware_model,
-)
+from harness.firmware_build import FIRMWARE, build_firmware, firmware_model
 from harness.firmware_image import intel_hex, load_elf
 from harness.firmware_source import FirmwareModel
 from harness.model_file import DEFAULT_MODEL

@@ -13,4 +13,7 @@ extern const nrf_axon_nn_compiled_model_s *const axr_npu_model;
 /* First bytes of the hash of the Axon binary that the code was generated from. */
 extern const uint8_t axr_npu_source_sha256[AXR_SOURCE_HASH_BYTES];
 
+/* After how many cycles without an answer the NPU counts as stuck. */
+extern const uint32_t axr_npu_limit_cycles;
+
 #endif

@@ -56,6 +56,11 @@
 #define AXR_REG_RRAMC_CONFIG 0x5004E500UL
 #define AXR_REG_KMU_STATUS 0x50049400UL
 #define AXR_TAMPC_BASE 0x500EF000UL
+/* The NPU of the nRF54LM20B. Base and interrupt number are the MDK's; ENABLE is from the platform
+ * source of Nordic's Edge AI add-on. Its other registers are the driver's own business. */
+#define AXR_AXONS_BASE 0x50056000UL
+#define AXR_REG_AXONS_ENABLE (AXR_AXONS_BASE + 0x400UL)
+#define AXR_NVIC_AXONS (1UL << 22) /* interrupt 86: bit 22 of the third word */
 #else
 #error "axr_board.h names no chip that this port knows"
 #endif
@@ -137,6 +142,8 @@
 /* ---- Armv8-M ---- */
 #define AXR_REG_DWT_CTRL 0xE0001000UL
 #define AXR_REG_DWT_CYCCNT 0xE0001004UL
+#define AXR_REG_NVIC_ISPR2 0xE000E208UL
+#define AXR_REG_NVIC_ICPR2 0xE000E288UL
 #define AXR_REG_SCB_VTOR 0xE000ED08UL
 #define AXR_REG_SCB_AIRCR 0xE000ED0CUL
 #define AXR_REG_SCB_SHCSR 0xE000ED24UL

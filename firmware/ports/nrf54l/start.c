@@ -117,21 +117,34 @@ static uint32_t address_of(uint32_t vector, uint32_t status)
     return 0U;
 }
 
+_Noreturn static void keep_and_reset(axr_fault_t fault)
+{
+    record.fault = fault;
+    record.check = check_of(&record.fault);
+    record.magic = RECORD_MAGIC;
+    axr_port_reset();
+}
+
+_Noreturn void axr_nrf54l_give_up(axr_fault_cause_t cause)
+{
+    keep_and_reset((axr_fault_t){
+        .cause = (uint32_t)cause,
+        .pc = (uint32_t)__builtin_return_address(0),
+    });
+}
+
 __attribute__((used)) _Noreturn void axr_nrf54l_fault(const axr_exception_frame_t *frame,
                                                       uint32_t vector)
 {
     const uint32_t status = AXR_REG(AXR_REG_SCB_CFSR);
-    record.fault = (axr_fault_t){
+    keep_and_reset((axr_fault_t){
         .cause = (uint32_t)cause_of(vector, status),
         .pc = frame->pc,
         .lr = frame->lr,
         .psr = frame->psr,
         .status = status,
         .address = address_of(vector, status),
-    };
-    record.check = check_of(&record.fault);
-    record.magic = RECORD_MAGIC;
-    axr_port_reset();
+    });
 }
 
 __attribute__((used)) _Noreturn void axr_boot(void)

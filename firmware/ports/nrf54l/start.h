@@ -27,6 +27,9 @@ typedef struct axr_exception_frame {
     uint32_t psr;
 } axr_exception_frame_t;
 
+/* Records `cause` with the place of the call, and resets: for waiting that has no end. */
+_Noreturn void axr_nrf54l_give_up(axr_fault_cause_t cause);
+
 /* Records the fault in memory that a reset keeps, and resets. */
 _Noreturn void axr_nrf54l_fault(const axr_exception_frame_t *frame, uint32_t vector);
 

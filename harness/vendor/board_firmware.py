@@ -1,0 +1,127 @@
+"""The NPU backend for a board without an operating system: Nordic's driver and generated code.
+
+The files go into the build folder under the names below, so that a build does not depend on where
+the SDK lies.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from compiler import AxonProgram
+from harness.board import Memory
+from harness.errors import ConfigError
+from harness.firmware_build import ForeignCode, check_ram
+from harness.firmware_source import FirmwareModel
+from harness.vendor.codegen import Generated
+from harness.vendor.driver import (
+    DRIVER_SOURCES,
+    MODEL_SOURCE,
+    header_folders,
+    model_header,
+    model_source,
+    npu_model,
+    sdk_part,
+)
+from harness.west_build import ZephyrAddition
+
+LIBRARY: Final = Path("lib", "axon", "bin", "arm", "libnrf-axon-driver-internal-fpu.a")
+"""Of Nordic's two, the one that passes floats in registers, as both of our compilers do here."""
+
+_LIBRARY_WORD_BYTES: Final = 8
+_CHIP_WORD_BYTES: Final = 4
+"""Commands are words as wide as an address; the code generator counts those of its own machine."""
+
+_FOLDER: Final = "foreign"
+_HEADERS: Final = f"{_FOLDER}/include"
+
+
+def npu_board_model(
+    program: AxonProgram, code: Generated, memory: Memory, *, profile: str = ""
+) -> FirmwareModel:
+    """What the firmware of a board with the NPU needs to know of a program.
+
+    Other models cannot be uploaded: their code is linked in. Raises ConfigError when the board has
+    too little RAM or flash.
+    """
+    model = npu_model(program, profile=profile)
+    check_ram(model, memory, sum(buffer_bytes(code)))
+    commands = code.command_buffer_bytes * _CHIP_WORD_BYTES // _LIBRARY_WORD_BYTES
+    needed = code.constant_bytes + commands + len(model.image)
+    room = memory.flash_bytes - memory.slot_bytes
+    if needed > room:
+        raise ConfigError(
+            f"the model needs {needed} bytes of flash ({code.constant_bytes} of constants, "
+            f"{commands} of NPU commands, {len(model.image)} of description), the "
+            f"board has {room} for the firmware: use a smaller model"
+        )
+    return model
+
+
+def buffer_bytes(code: Generated) -> tuple[int, int]:
+    """Sizes of the interlayer and the psum buffer to link, whole words.
+
+    The generated header asks for more than it uses; a model that uses none gets none.
+    """
+    return _more_than(code.interlayer_bytes), _more_than(code.psum_bytes)
+
+
+def _more_than(used: int) -> int:
+    return used // 4 * 4 + 4 if used else 0
+
+
+def foreign_code(program: AxonProgram, code: Generated, model: FirmwareModel) -> ForeignCode:
+    """Driver, library and generated model. Raises ToolchainError when the SDK lacks a part."""
+    files = {f"{_FOLDER}/{part.name}": part for part in (*DRIVER_SOURCES, LIBRARY)}
+    header = model_header(program)
+    interlayer, psum = buffer_bytes(code)
+    return ForeignCode(
+        files={
+            **{name: sdk_part(code.sdk, part).read_bytes() for name, part in files.items()},
+            **_headers(code),
+            f"{_FOLDER}/{header}": code.headers[header],
+            f"{_FOLDER}/{MODEL_SOURCE}": model_source(program, code, model).encode(),
+        },
+        sources=(*(f"{_FOLDER}/{part.name}" for part in DRIVER_SOURCES),
+                 f"{_FOLDER}/{MODEL_SOURCE}"),
+        libraries=(f"{_FOLDER}/{LIBRARY.name}",),
+        includes=(_FOLDER, _HEADERS, f"{_HEADERS}/drivers/axon"),
+        flags=(
+            "-fshort-enums",
+            f"-DNRF_AXON_INTERLAYER_BUFFER_SIZE={interlayer}",
+            f"-DNRF_AXON_PSUM_BUFFER_SIZE={psum}",
+        ),
+        facts={"npu": code.facts()},
+    )  # fmt: skip
+
+
+def _headers(code: Generated) -> dict[str, bytes]:
+    """The public headers, at the paths by which they include each other."""
+    found = {}
+    for folder in header_folders(code.sdk)[:2]:
+        for group in ("", "axon", "drivers/axon"):
+            for path in sorted((folder / group).glob("*.h")):
+                name = f"{group}/{path.name}".lstrip("/")
+                found[f"{_HEADERS}/{name}"] = path.read_bytes()
+    return found
+
+
+def zephyr_addition(program: AxonProgram, code: Generated, model: FirmwareModel) -> ZephyrAddition:
+    """The SDK as a Zephyr module, generated code, and the sizes of the buffers."""
+    interlayer, psum = buffer_bytes(code)
+    header = model_header(program)
+    return ZephyrAddition(
+        module=code.sdk.path,
+        version=code.sdk.version,
+        fragment="npu",
+        files={
+            header: code.headers[header],
+            MODEL_SOURCE: model_source(program, code, model).encode(),
+        },
+        settings={
+            "CONFIG_NRF_AXON_INTERLAYER_BUFFER_SIZE": interlayer,
+            "CONFIG_NRF_AXON_PSUM_BUFFER_SIZE": psum,
+        },
+        facts={"npu": code.facts()},
+    )
