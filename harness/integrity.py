@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, NoReturn
 
-from harness.artefacts import MANIFEST
+from harness.artefacts import MANIFEST, write_manifest
 from harness.errors import ConfigError
 
 SCHEMA: Final = 1
@@ -127,6 +127,17 @@ def _parts(folder: Path) -> tuple[Path, ...]:
         _refuse(error)
     only_folders = all(entry.is_dir() and not entry.is_symlink() for entry in entries)
     return tuple(entries) if only_folders else ()
+
+
+def seal_folder(folder: Path, kind: str) -> None:
+    """Write the manifest of everything in `folder`. Raises OSError.
+
+    Of a folder inside that has a manifest of its own, that manifest is listed and nothing else.
+    """
+    files, inner = _content(folder)
+    names = [name for name in files if name != MANIFEST and (folder / name).is_file()]
+    names += [(part / MANIFEST).relative_to(folder).as_posix() for part in inner]
+    write_manifest(folder, sorted(names), {"schema": SCHEMA, "kind": kind})
 
 
 def _check(folder: Path, names: Sequence[str]) -> FolderCheck:

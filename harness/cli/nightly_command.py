@@ -74,6 +74,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from harness.errors import ConfigError
     from harness.exports import Exported, write_exports
     from harness.history import open_history
+    from harness.integrity import seal_folder
     from harness.nightly.night import NightRequest, run_night
     from harness.nightly.table import print_night
 
@@ -95,6 +96,7 @@ def _run(arguments: argparse.Namespace) -> int:
     exported = Exported(result.night, result.results, result.findings)
     for path in write_exports(exported, arguments.export, result.folder):
         print(f"export: {path}")  # noqa: T201  # the command's result
+    seal_folder(result.folder, "nightly")
     return int(result.status)
 
 

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from harness.artefacts import sha256
+from harness.artefacts import MANIFEST, sha256
 from harness.board import BoardKind, load_boards
 from harness.errors import ConfigError, HarnessError
 from harness.history import Finding, History, Job, Night, Recorded, Result, Status, Verdict
@@ -77,6 +77,7 @@ def run_night(history: History, request: NightRequest) -> NightResult:
     night = choose_night(history, request)
     folder = request.out / night.id
     with _held(folder):
+        (folder / MANIFEST).unlink(missing_ok=True)
         history.begin(night)
         done = {r.job for r in history.results(night.id) if r.status is Status.OK}
         plans = [plan for plan in request.matrix.plans if plan.job not in done]

@@ -42,7 +42,9 @@ def read_folder(path: Path) -> ResultFolder:
     not the result of a run.
     """
     if not path.is_dir():
-        raise ConfigError(f"{path} is no folder; give the --out folder of 'axonrig run'")
+        raise ConfigError(
+            f"there is no result folder {path}: give the --out folder of a run, or a history"
+        )
     _require(path / MANIFEST, path)
     manifest = read_manifest(path / MANIFEST)
     if manifest.kind != "run":

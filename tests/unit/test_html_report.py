@@ -284,7 +284,7 @@ def test_incomplete_and_damaged_folders_are_refused(
 
 def test_other_refusals(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(tmp_path / "none")]) == 3
-    assert "is no folder" in capsys.readouterr().err
+    assert "there is no result folder" in capsys.readouterr().err
     assert main(["report", str(folder), "-o", str(folder / "report.json")]) == 3
     assert "is an artefact of the run" in capsys.readouterr().err
     assert main(["report", str(folder), "-o", str(tmp_path / "no" / "p.html")]) == 3

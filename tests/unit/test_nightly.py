@@ -28,6 +28,7 @@ from harness.history import (
     Verdict,
     open_history,
 )
+from harness.integrity import State, check_folder
 from harness.nightly import launch, night
 from harness.nightly.images import read_image
 from harness.nightly.latency import order
@@ -145,6 +146,9 @@ def test_a_night_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[s
     (tmp_path / "nightly.yaml").write_text(MATRIX)
     baseline = ["--baseline", str(result.folder)]
     assert main(["nightly", str(first.matrix_file), *options, *baseline]) in (0, 1)
+    checks = check_folder(tmp_path / "out" / "two")
+    assert [check.kind for check in checks] == ["nightly", "run", "run"]
+    assert all(check.state is State.WHOLE and not check.extra for check in checks)
     with open_history(database) as history:
         runs = {item.run for item in history.samples("two", HOST)}
     assert {"candidate-05", "baseline-05"} <= runs

@@ -69,6 +69,9 @@ def test_a_change_of_last_night_is_told_with_its_cause(page: Page) -> None:
 def test_sources_never_share_a_table(page: Page, found: HistoryFacts) -> None:
     captions = re.findall(r"Source: (\S+)", page.text)
     assert captions == sorted({item.source for item in found.results if item.source})
+    # Nor a column: what is estimated for an emulated board is of the simulator, and says so.
+    assert "cycles (estimated), sim" in page.text
+    assert "top-1 agreement, " not in page.text
 
 
 def test_a_change_of_level_is_marked_where_it_began(database: Path, found: HistoryFacts) -> None:
@@ -153,7 +156,7 @@ def test_refusals(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         ([str(copy), "-o", str(copy)], "is the history itself"),
         ([str(copy), "-o", str(tmp_path / "no" / "p.html")], "does not exist"),
         ([str(copy), "-o", str(tmp_path)], "is a folder"),
-        ([str(tmp_path / "none")], "is no folder"),
+        ([str(tmp_path / "none")], "there is no result folder"),
     ):
         assert main(["report", *words]) == 3
         assert told in capsys.readouterr().err

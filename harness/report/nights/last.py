@@ -90,10 +90,13 @@ def jobs(page: HistoryPage) -> Section | None:
 
 
 def _source_table(page: HistoryPage, source: str, results: Sequence[Result]) -> Markup:
-    metrics = [name for name in KEY_METRICS if any(item.metric(name) for item in results)]
+    figures = _figures_of(results)
     columns = (
         *(Column(name) for name in ("model", "board", "variant", "status")),
-        *(Column(KEY_METRICS[name], number=True) for name in metrics),
+        *(
+            Column(KEY_METRICS[name] + ("" if label == source else f", {label}"), number=True)
+            for name, label in figures
+        ),
     )
     rows = [
         (
@@ -101,7 +104,7 @@ def _source_table(page: HistoryPage, source: str, results: Sequence[Result]) -> 
             item.job.board,
             item.job.variant,
             _ending(page.facts, item),
-            *(_cell(page.facts, item.job, name) for name in metrics),
+            *(_cell(page.facts, item.job, name, label) for name, label in figures),
         )
         for item in results
     ]
@@ -109,15 +112,21 @@ def _source_table(page: HistoryPage, source: str, results: Sequence[Result]) -> 
     return table(f"Source: {title}", columns, rows)
 
 
+def _figures_of(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """(metric, source) of the columns: a device's result also has figures of other sources."""
+    found = {(item.name, item.source) for result in results for item in result.metrics}
+    return [(key, source) for key in KEY_METRICS for name, source in sorted(found) if name == key]
+
+
 def _ending(found: HistoryFacts, result: Result) -> Markup:
     word = found.endings.get(result.job, {}).get(found.last.id, str(result.status))
     return text(word) if word == Status.OK else element("strong", word)
 
 
-def _cell(found: HistoryFacts, job: Job, metric: str) -> object:
+def _cell(found: HistoryFacts, job: Job, metric: str, source: str) -> object:
     item = found.trend(job, metric)
     point = None if item is None else item.at(found.last.id)
-    if item is None or point is None:
+    if item is None or point is None or point.source != source:
         return "-"
     before = item.before(point)
     return lines([shown(metric, point.value), f"({change(before, point)})"])

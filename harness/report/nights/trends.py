@@ -46,7 +46,8 @@ def trends(page: HistoryPage) -> Section | None:
     """Every figure of every job: a chart where it changed."""
     parts: list[Markup] = []
     for job, items in page.facts.trends.items():
-        parts.append(element("h3", job.name))
+        if items:
+            parts.append(element("h3", job.name))
         for item in items:
             chart = trend_chart(page.facts, item)
             if chart is not None:
