@@ -19,6 +19,7 @@ import pickletools
 import tarfile
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,17 +44,40 @@ _PICKLED: Final = "cifar-10-batches-py/test_batch"
 _BINARY: Final = "cifar-10-batches-bin/test_batch.bin"
 
 
-def read_test_set(archive: Path) -> tuple[Images, Labels]:
-    """Images uint8 [N, 32, 32, 3] (RGB, 0..255) and classes int64 [N] of the test batch.
+@dataclass(frozen=True, slots=True, eq=False)
+class TestBatch:
+    """The test batch: images uint8 [N, 32, 32, 3] (RGB, 0..255), classes int64 [N].
+
+    names: the images' file names; None where the archive has none (the binary form).
+    """
+
+    images: Images
+    labels: Labels
+    names: tuple[str, ...] | None
+
+
+def read_test_batch(archive: Path) -> TestBatch:
+    """The test batch of an archive.
 
     Raises ConfigError when the file is no CIFAR-10 archive or its test batch is not sound.
     """
     name, data = _test_batch(archive)
     where = f"{archive}, member {name}"
-    pixels, labels = _from_records(data, where) if name == _BINARY else _from_pickle(data, where)
+    names = None
+    if name == _BINARY:
+        pixels, labels = _from_records(data, where)
+    else:
+        pixels, labels, names = _from_pickle(data, where)
     if labels.min() < 0 or labels.max() >= len(CLASSES):
         raise ConfigError(f"{where}: labels lie outside 0..{len(CLASSES) - 1}")
-    return np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels
+    images = np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    return TestBatch(images, labels, names)
+
+
+def read_test_set(archive: Path) -> tuple[Images, Labels]:
+    """Images and classes of `read_test_batch`."""
+    batch = read_test_batch(archive)
+    return batch.images, batch.labels
 
 
 def one_hot(labels: Labels) -> npt.NDArray[np.float32]:
@@ -96,7 +120,7 @@ def _from_records(data: bytes, where: str) -> tuple[Images, Labels]:
     return records[:, 1:], records[:, 0].astype(np.int64)
 
 
-def _from_pickle(data: bytes, where: str) -> tuple[Images, Labels]:
+def _from_pickle(data: bytes, where: str) -> tuple[Images, Labels, tuple[str, ...] | None]:
     batch = _unpickle(data, where)
     if not isinstance(batch, dict):
         raise ConfigError(f"{where}: expected a dictionary, found {type(batch).__name__}")
@@ -112,7 +136,17 @@ def _from_pickle(data: bytes, where: str) -> tuple[Images, Labels]:
         raise ConfigError(f"{where}: {len(labels)} labels for {len(values)} images")
     if any(not 0 <= label < len(CLASSES) for label in labels):
         raise ConfigError(f"{where}: labels lie outside 0..{len(CLASSES) - 1}")
-    return values, np.array(labels, dtype=np.int64)
+    return values, np.array(labels, dtype=np.int64), _names(batch, len(labels))
+
+
+def _names(batch: dict[object, object], count: int) -> tuple[str, ...] | None:
+    """File names, when there is one for each image; they are only compared, never opened."""
+    found = batch.get(b"filenames", batch.get("filenames"))
+    if not isinstance(found, list) or len(found) != count:
+        return None
+    return tuple(
+        name.decode("latin1") if isinstance(name, bytes) else str(name)[:200] for name in found
+    )
 
 
 # --- pickles -------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from harness.artefacts import npy_bytes, write_bytes
+from harness.artefacts import npy_bytes, sha256, write_bytes
 from harness.cache import cache_dir
 from harness.cifar10 import one_hot, read_test_set
 from harness.download import Progress, Wanted, download, file_sha256
@@ -129,6 +129,23 @@ def obtain_model(entry: ModelEntry, given: Path | None, say: Say) -> bytes:
     if file_sha256(given) != entry.source.sha256:
         say(f"note: {given} is not the benchmark's own {entry.file}; it is used as given")
     return data
+
+
+def write_models(folder: Path, manifest: Manifest, given: Path | None, say: Say) -> list[Path]:
+    """Each of the manifest's models into `folder`: from the user's folder, else downloaded.
+
+    In the user's folder they have their publisher's file names. Raises ConfigError as
+    `obtain_model` does; a model that is there already and whole is not fetched again.
+    """
+    make_folder(folder)
+    paths = []
+    for entry in manifest.models.values():
+        source = None if given is None else given / entry.file
+        data = obtain_model(entry, source, say)
+        paths.append(folder / entry.file)
+        _write(paths[-1], data)
+        say(f"{paths[-1]}: {entry.title}, sha256 {sha256(data)}")
+    return paths
 
 
 def write_workspace(folder: Path, manifest: Manifest, model: bytes, archive: Path) -> Written:

@@ -26,10 +26,26 @@ class RemoteFile:
 
 
 @dataclass(frozen=True, slots=True)
+class StimuliEntry:
+    """A published set of benchmark inputs.
+
+    samples: number of files. labels: its y_labels.csv, which names them. set_sha256: of the list of
+    the files' hashes, None where the files themselves are not published. index: numbers of its
+    samples within the dataset's test set, None when names lead there.
+    """
+
+    samples: int
+    labels: RemoteFile
+    set_sha256: str | None
+    index: RemoteFile | None
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetEntry:
     """A dataset: its archives are alternatives or parts, as `recipe` says.
 
     converter: name of the conversion that `axonrig data` can do, None when there is none.
+    stimuli: the sets of inputs that MLPerf Tiny publishes of it.
     """
 
     name: str
@@ -38,6 +54,7 @@ class DatasetEntry:
     converter: str | None
     recipe: str
     archives: tuple[RemoteFile, ...]
+    stimuli: tuple[StimuliEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +128,45 @@ def _dataset(name: str, item: object, where: str) -> DatasetEntry:
             _remote(_mapping(archive, f"{where}.archives"), None, f"{where}.archives[{index}]")
             for index, archive in enumerate(archives)
         ),
+        tuple(
+            _stimuli(item, f"{where}.stimuli[{index}]")
+            for index, item in enumerate(_list(keys.get("stimuli"), f"{where}.stimuli"))
+        ),
     )
 
 
+def _stimuli(item: object, where: str) -> StimuliEntry:
+    keys = _mapping(item, where)
+    samples, index = keys.get("samples"), keys.get("index")
+    if not isinstance(samples, int) or samples < 1:
+        raise ConfigError(f"{where}.samples: expected a positive integer, found {samples!r}")
+    return StimuliEntry(
+        samples,
+        _remote(_mapping(keys.get("labels"), f"{where}.labels"), "csv", f"{where}.labels"),
+        _digest(keys.get("set_sha256"), f"{where}.set_sha256"),
+        None
+        if index is None
+        else _remote(_mapping(index, f"{where}.index"), "npy", f"{where}.index"),
+    )
+
+
+def _list(value: object, where: str) -> list[object]:
+    if value is not None and not isinstance(value, list):
+        raise ConfigError(f"{where}: expected a list")
+    return value or []
+
+
 def _remote(keys: dict[str, Any], form: str | None, where: str) -> RemoteFile:
-    digest, size = keys.get("sha256"), keys.get("bytes")
-    if digest is not None and not (isinstance(digest, str) and _SHA256.fullmatch(digest)):
-        raise ConfigError(f"{where}.sha256: expected 64 hex digits, found {digest!r}")
+    digest, size = _digest(keys.get("sha256"), f"{where}.sha256"), keys.get("bytes")
     if size is not None and not (isinstance(size, int) and size > 0):
         raise ConfigError(f"{where}.bytes: expected a positive integer, found {size!r}")
     return RemoteFile(form or _text(keys, "format", where), _text(keys, "url", where), digest, size)
+
+
+def _digest(value: object, where: str) -> str | None:
+    if value is not None and not (isinstance(value, str) and _SHA256.fullmatch(value)):
+        raise ConfigError(f"{where}: expected 64 hex digits, found {value!r}")
+    return value
 
 
 def _mapping(value: object, where: str) -> dict[str, Any]:

@@ -1,10 +1,12 @@
-"""`axonrig data ic01`: fetch, verify and convert a benchmark dataset."""
+"""`axonrig data NAME`: fetch, verify and convert a benchmark's dataset, or fetch all models."""
 
 from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -16,22 +18,42 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from harness.cifar10 import read_test_batch
 from harness.data_fetch import (
     WORKSPACE_JOBS,
     ArchiveChoice,
     obtain_archive,
     obtain_model,
     write_ic01,
+    write_models,
     write_workspace,
 )
 from harness.errors import ConfigError, ExitCode
 from harness.manifest import DatasetEntry, load_manifest
 
+if TYPE_CHECKING:
+    from harness.mlperf.layout import LaidOut
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("dataset", help="ic01; others are described, not converted")
-    parser.add_argument("--from", dest="file", type=Path, help="use this archive, download nothing")
+    parser.add_argument("dataset", help="ic01, kws01, vww01, ad01, or models")
+    parser.add_argument(
+        "--from",
+        dest="file",
+        type=Path,
+        metavar="PATH",
+        help="ic01: this archive; kws01, vww01, ad01: this folder with y_labels.csv and the files "
+        "that it names; ad01 also: the folder of ToyCar recordings; models: this folder",
+    )
+    parser.add_argument(
+        "--stimuli",
+        action="store_true",
+        help="ic01: also OUT/ic01, the benchmark's 200 images as 'axonrig mlperf --data OUT' and "
+        "the MLPerf Tiny runners read them",
+    )
+    parser.add_argument("--labels", type=Path, help="your copy of the published y_labels.csv")
+    parser.add_argument("--index", type=Path, help="ic01: your copy of perf_samples_idxs.npy")
     parser.add_argument("--url", help="download the archive from here (a mirror)")
     parser.add_argument("--sha256", type=_digest, help="expect this archive instead of the known")
     parser.add_argument("--out", type=Path, default=Path(), help="folder for the arrays (here)")
@@ -45,15 +67,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Run the command. Raises HarnessError."""
     manifest = load_manifest(arguments.manifest)
+    console = Console(highlight=False, soft_wrap=True)
+    if arguments.dataset == "models":
+        write_models(arguments.out, manifest, arguments.file, _printer(console))
+        return ExitCode.OK
     entry = manifest.datasets.get(arguments.dataset)
     if entry is None:
-        listed = ", ".join(manifest.datasets)
+        listed = ", ".join([*manifest.datasets, "models"])
         raise ConfigError(f"unknown dataset '{arguments.dataset}'; known are {listed}")
     if entry.converter != "cifar10":
-        raise ConfigError(_by_hand(entry))
+        return _copy_stimuli(entry, arguments, console)
     if arguments.model and not arguments.workspace:
         raise ConfigError("--model is for --workspace: without it no model is laid out")
-    console = Console(highlight=False, soft_wrap=True)
     console.print(f"{entry.title}. Licence: {entry.licence}.", markup=False)
     choice = ArchiveChoice(arguments.file, arguments.url, arguments.sha256)
     with _bar(entry.name, shown=arguments.file is None) as bar:
@@ -64,9 +89,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.workspace:
         if "ic01" not in manifest.models:
             raise ConfigError("the manifest lists no model ic01; a workspace needs one")
-        model = obtain_model(
-            manifest.models["ic01"], arguments.model, lambda text: console.print(text, markup=False)
-        )
+        model = obtain_model(manifest.models["ic01"], arguments.model, _printer(console))
         written = write_workspace(arguments.workspace, manifest, model, archive)
         jobs = " or ".join(str(arguments.workspace / name) for name in WORKSPACE_JOBS)
         after = f"next: axonrig compile {jobs}"
@@ -79,14 +102,53 @@ def execute(arguments: argparse.Namespace) -> int:
         f"{written.labels}: float32 [{written.samples}, 10], one-hot (last_layer_vector)\n{after}",
         markup=False,
     )
+    if arguments.stimuli:
+        from harness.mlperf.layout import write_ic01_stimuli
+
+        batch = read_test_batch(archive)
+        folder = arguments.out
+        _print_laid_out(
+            write_ic01_stimuli(batch, folder, entry, arguments.labels, arguments.index), console
+        )
     return ExitCode.OK
+
+
+def _copy_stimuli(entry: DatasetEntry, arguments: argparse.Namespace, console: Console) -> int:
+    from harness.mlperf.benchmarks import BENCHMARKS
+    from harness.mlperf.layout import copy_stimuli
+
+    benchmark = BENCHMARKS.get(entry.name)
+    if benchmark is None or arguments.file is None or not arguments.file.is_dir():
+        raise ConfigError(_by_hand(entry))
+    console.print(f"{entry.title}. Licence: {entry.licence}.", markup=False)
+    _print_laid_out(copy_stimuli(arguments.file, arguments.out, benchmark, entry), console)
+    return ExitCode.OK
+
+
+def _print_laid_out(done: LaidOut, console: Console) -> None:
+    stimuli = done.stimuli
+    known = {
+        True: "the published set, every file verified",
+        False: "NOT the published files",
+        None: "the published set by its labels; hashes of the files are not published",
+    }[stimuli.intact]
+    if stimuli.published is None:
+        known = "a set of your own"
+    console.print(
+        f"{done.folder}: {stimuli.total} files, {known} (sha256 of the list {stimuli.set_sha256})",
+        markup=False,
+    )
+
+
+def _printer(console: Console) -> Callable[[str], None]:
+    return lambda text: console.print(text, markup=False)
 
 
 def _by_hand(entry: DatasetEntry) -> str:
     sources = ", ".join(archive.url for archive in entry.archives)
     return (
-        f"axonrig does not convert {entry.name} ({entry.title}); by hand: {entry.recipe}; "
-        f"source: {sources}; licence: {entry.licence}"
+        f"axonrig does not download {entry.name} ({entry.title}): pass the folder of its inputs "
+        f"with --from; {entry.recipe}; source: {sources}; licence: {entry.licence}"
     )
 
 

@@ -439,7 +439,7 @@ def test_another_file_than_the_known_one_is_discarded(
     ("words", "code", "part"),
     [
         (["ic99"], 3, "unknown dataset 'ic99'; known are ic01, kws01, vww01, ad01"),
-        (["kws01"], 3, "axonrig does not convert kws01"),
+        (["kws01"], 3, "axonrig does not download kws01"),
         (["ic01", "--url", "file:///etc/passwd"], 3, "no http or https address"),
         (["ic01", "--from", "missing.tar.gz"], 3, "cannot be read"),
         (["ic01", "--from", "."], 3, "cannot be read"),

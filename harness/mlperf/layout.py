@@ -1,0 +1,145 @@
+"""Benchmark inputs brought into the layout of the MLPerf Tiny runners, from what the user has."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.artefacts import write_bytes
+from harness.cache import cache_dir
+from harness.cifar10 import TestBatch
+from harness.data_fetch import make_folder
+from harness.dataset import load_array
+from harness.download import Wanted, download
+from harness.errors import ConfigError
+from harness.manifest import DatasetEntry, RemoteFile, StimuliEntry
+from harness.mlperf.benchmarks import BENCHMARKS, Benchmark
+from harness.mlperf.stimuli import LABELS, StimulusSet, find_folder, read_stimuli
+
+
+@dataclass(frozen=True, slots=True)
+class LaidOut:
+    """What was written: the folder, and what is known of its files."""
+
+    folder: Path
+    stimuli: StimulusSet
+
+
+def write_stimuli(
+    folder: Path, files: Iterable[tuple[str, bytes]], labels: bytes, benchmark: Benchmark,
+    entry: DatasetEntry | None,
+) -> LaidOut:  # fmt: skip
+    """Write files, then the labels; a folder without labels is an unfinished one.
+
+    Raises ConfigError when something cannot be written, or does not read back as a sound set.
+    """
+    make_folder(folder)
+    try:
+        (folder / LABELS).unlink(missing_ok=True)
+        for name, data in files:
+            write_bytes(folder / name, data)
+        write_bytes(folder / LABELS, labels)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written: {error.strerror}") from error
+    return LaidOut(folder, read_stimuli(folder, benchmark, entry))
+
+
+def copy_stimuli(source: Path, out: Path, benchmark: Benchmark, entry: DatasetEntry) -> LaidOut:
+    """Check a folder of the user's and copy what its labels name to OUT/BENCHMARK.
+
+    Raises ConfigError for a folder that holds no sound set, or whose labels are a published set's
+    and whose files are known to be others.
+    """
+    found = find_folder(source, benchmark, only=True)
+    if found is None:
+        raise ConfigError(
+            f"{source} holds no {LABELS}: pass the folder of the benchmark's inputs; {entry.recipe}"
+        )
+    stimuli = read_stimuli(found, benchmark, entry)
+    if stimuli.intact is False:
+        raise ConfigError(
+            f"the files in {found} are not the published ones that its {LABELS} names: their "
+            f"hashes give {stimuli.set_sha256}, expected "
+            f"{stimuli.published and stimuli.published.set_sha256}"
+        )
+    target = out / benchmark.name
+    if target.resolve() == found.resolve():
+        return LaidOut(found, stimuli)
+    contents = ((item.file, (found / item.file).read_bytes()) for item in stimuli.items)
+    return write_stimuli(target, contents, (found / LABELS).read_bytes(), benchmark, entry)
+
+
+def write_ic01_stimuli(
+    batch: TestBatch, out: Path, entry: DatasetEntry, labels: Path | None, index: Path | None
+) -> LaidOut:
+    """The images that the benchmark publishes as its set, uint8 RGB, to OUT/ic01.
+
+    Which images these are says their name where the archive has names (the python one), else the
+    published index list. labels, index: the user's copies of the published files, else they are
+    downloaded. Raises ConfigError when they do not fit the archive.
+    """
+    published = _published(entry)
+    table = _obtain(published.labels, labels)
+    rows = [row for row in csv.reader(io.StringIO(table.decode("ascii", "replace"))) if row]
+    numbers = _numbers(batch, rows, published, index)
+    for row, number in zip(rows, numbers, strict=True):
+        if len(row) != 3 or row[2].strip() != str(batch.labels[number]):
+            raise ConfigError(
+                f"image {number} of the archive is of class {batch.labels[number]}, but the "
+                f"labels say {','.join(row)[:80]}: another archive, index list or labels file"
+            )
+    files = (
+        (row[0].strip(), batch.images[number].tobytes())
+        for row, number in zip(rows, numbers, strict=True)
+    )
+    return write_stimuli(out / "ic01", files, table, BENCHMARKS["ic01"], entry)
+
+
+def _numbers(
+    batch: TestBatch, rows: list[list[str]], published: StimuliEntry, index: Path | None
+) -> list[int]:
+    """Numbers of the rows' images within the test batch."""
+    if batch.names is not None:
+        places = {Path(name).stem: number for number, name in enumerate(batch.names)}
+        stems = [Path(row[0].strip()).stem for row in rows]
+        missing = [stem for stem in stems if stem not in places]
+        if missing:
+            raise ConfigError(f"the archive has no image '{missing[0][:80]}' that the labels name")
+        return [places[stem] for stem in stems]
+    if published.index is None:
+        raise ConfigError("the manifest names no index list of ic01, and the archive no images")
+    values = load_array(index or _download(published.index), "inputs")
+    if values.ndim != 1 or len(values) != len(rows) or values.dtype.kind not in "iu":
+        raise ConfigError(
+            f"the index list has the shape {list(values.shape)}; the labels name {len(rows)} files"
+        )
+    if values.min() < 0 or values.max() >= len(batch.labels):
+        raise ConfigError(
+            f"the index list reaches from {values.min()} to {values.max()}; the archive has "
+            f"{len(batch.labels)} images"
+        )
+    return [int(value) for value in values]
+
+
+def _published(entry: DatasetEntry) -> StimuliEntry:
+    if not entry.stimuli:
+        raise ConfigError(f"the manifest lists no stimuli of {entry.name}")
+    return entry.stimuli[0]
+
+
+def _obtain(remote: RemoteFile, given: Path | None) -> bytes:
+    try:
+        return (given or _download(remote)).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{given} cannot be read: {error.strerror}") from error
+
+
+def _download(remote: RemoteFile) -> Path:
+    folder = cache_dir("downloads")
+    if folder is None or remote.sha256 is None:
+        raise ConfigError(f"{remote.url} cannot be kept or checked: pass a copy of your own")
+    name = f"{remote.sha256[:16]}-{remote.url.rpartition('/')[2]}"
+    return download(Wanted(remote.url, remote.sha256, remote.size_bytes), folder / name)
