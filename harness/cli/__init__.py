@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, str]] = {
     "flash": "build, program a board, and check what answers",
     "doctor": "walk from USB to the echo and say which step fails",
     "serve": "hold a board open for a client such as an MLPerf Tiny runner",
+    "mlperf": "measure the MLPerf Tiny benchmarks by their rules",
     "estimate": "estimate cycles, time, memory and energy of models",
     "tune": "find the variant of a model with the fewest cycles, and prove it equal",
     "calibrate": "refine the device time of estimates with your own board",
