@@ -43,6 +43,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", metavar="P", help="serial port or URL of the board")
     parser.add_argument("--json", action="store_true", help="print the content of verify.json")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write every result here")
+    parser.add_argument(
+        "--minimise",
+        action="store_true",
+        help="also write the smallest model that shows the disagreement",
+    )
+    parser.add_argument(
+        "--between",
+        nargs=2,
+        metavar=("LEFT", "RIGHT"),
+        help="parties whose disagreement is minimised (default: those that the verdict is about)",
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -62,6 +73,8 @@ def execute(arguments: argparse.Namespace) -> int:
         serial_number=arguments.serial_number,
         port=arguments.port,
         out=arguments.out,
+        minimise=arguments.minimise,
+        between=None if arguments.between is None else (*arguments.between,),
     )
     with progress_bar() as observe:
         result = verify_model(request, observe)

@@ -18,13 +18,17 @@ from harness.compiled import write_files
 from harness.dataset import Dataset
 from harness.report.versions import versions
 from harness.verify.layers import OwnDifference
+from harness.verify.minimise import Minimal
 from harness.verify.study import Attendance, PairFinding, Study
+from harness.verify.ticket import minimal_facts
 
 SCHEMA: Final = 1
 REPORT: Final = "verify.json"
 
 
-def build_report(study: Study, dataset: Dataset, seconds: float) -> dict[str, Any]:
+def build_report(
+    study: Study, dataset: Dataset, minimal: Minimal | None, seconds: float
+) -> dict[str, Any]:
     """The content of verify.json. Everything outside `run` depends on the inputs alone."""
     return {
         "schema": SCHEMA,
@@ -33,6 +37,7 @@ def build_report(study: Study, dataset: Dataset, seconds: float) -> dict[str, An
         "parties": [_party(item, study) for item in study.attendance],
         "pairs": [_pair(pair) for pair in study.pairs],
         "own_layers": {name: [_own(item) for item in own] for name, own in study.own.items()},
+        "minimised": None if minimal is None else minimal_facts(minimal),
         "model": _model(study),
         "data": {
             "name": dataset.name,
@@ -54,7 +59,7 @@ def write_report(
     study: Study,
     dataset: Dataset,
     report: Mapping[str, Any],
-    more: Mapping[str, bytes] | None = None,
+    more: Mapping[str, bytes],
 ) -> None:
     """Write verify.json, inputs.npz, outputs.npz and `more`, the manifest last.
 
@@ -73,7 +78,7 @@ def write_report(
         "inputs.npz": npz_bytes(inputs),
         "outputs.npz": npz_bytes(outputs),
         REPORT: json_bytes(report),
-        **(more or {}),
+        **more,
     }
     written = write_files(folder, files)
     write_manifest(folder, [path.name for path in written], {"schema": SCHEMA, "kind": "verify"})

@@ -8,12 +8,12 @@ from itertools import combinations
 from typing import Final
 
 from compiler import CompilerError
-from harness.compare import Comparison, LayerDifference, compare
+from harness.compare import Comparison, LayerDifference, Side, compare
 from harness.errors import ExitCode, HarnessError
 from harness.golden import KernelSet
 from harness.progress import Observer
 from harness.verify.case import Case
-from harness.verify.gaps import meanings_of, own_layers
+from harness.verify.gaps import hidden_sample, meanings_of, own_layers
 from harness.verify.layers import OwnDifference
 from harness.verify.locate import first_layer
 from harness.verify.parties import (
@@ -116,6 +116,14 @@ class Study:
             return ExitCode.NO
         return next((item.exit_code for item in self.attendance if item.exit_code), ExitCode.OK)
 
+    def side(self, name: str) -> Side:
+        """The outputs of a party that ran."""
+        return next(
+            item.answer.side
+            for item in self.attendance
+            if item.party.name == name and item.answer is not None
+        )
+
     def pair(self, left: str, right: str) -> PairFinding | None:
         """The pair with these names, in either order; None when one of them did not run."""
         return next((pair for pair in self.pairs if set(pair.names) == {left, right}), None)
@@ -148,15 +156,22 @@ def _located(case: Case, pair: PairFinding, observe: Observer | None) -> PairFin
     """Find the first layer, on the sample whose outputs differ most."""
     if pair.meaning is Meaning.EQUAL:
         return pair
-    worst = pair.comparison.worst
-    sample = worst[0].index if worst else 0
     if observe:
         observe(f"layers {pair.left.name}, {pair.right.name}", 0, 1)
+    sample = _telling_sample(case, pair)
     try:
         found = first_layer(case, pair.left, pair.right, sample)
     except (HarnessError, CompilerError):
         found = None  # What it computed stands; where it differs first stays unknown.
     return replace(pair, sample=sample, first_layer=found)
+
+
+def _telling_sample(case: Case, pair: PairFinding) -> int:
+    """The one that differs most; where all outputs are equal, one in which a layer differs."""
+    if pair.comparison.worst:
+        return pair.comparison.worst[0].index
+    engines = [party for party in (pair.left, pair.right) if isinstance(party, EngineParty)]
+    return (hidden_sample(case, engines[0]) or 0) if engines else 0
 
 
 def _attend(party: Party, case: Case, observe: Observer | None) -> Attendance:

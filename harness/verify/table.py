@@ -28,6 +28,19 @@ def print_study(report: Mapping[str, Any], console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if report["minimised"] is not None:
+        text = _minimised(report["minimised"])
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _minimised(item: Mapping[str, Any]) -> str:
+    left, right = item["between"]
+    steps = "; ".join(item["steps"]) or "nothing smaller shows it"
+    return (
+        f"smallest model: {', '.join(item['operators'])} on {item['input']}, {item['bytes']} "
+        f"bytes, from {item['candidates']} candidates ({steps}); at {item['position']} "
+        f"{left} gives {item['expected']}, {right} gives {item['actual']}"
+    )
 
 
 def _parties(parties: Sequence[Mapping[str, Any]], console: Console) -> None:

@@ -13,9 +13,12 @@ from harness.progress import Observer
 from harness.run import RunRequest, prepare
 from harness.selection import SIMULATOR, select_board
 from harness.verify.case import make_case
+from harness.verify.minimise import Minimal, minimise
 from harness.verify.parties import BoardParty
 from harness.verify.report import build_report, write_report
 from harness.verify.study import STANDARD_PARTIES, Study, study
+from harness.verify.ticket import ticket_files
+from harness.verify.verdict import Meaning
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,8 @@ class VerifyRequest:
     """What to verify. data None: the embedded images for the embedded model, else random samples.
 
     limit: samples at most. boards: names, besides the executors of this machine. out: result
-    folder, or None to write nothing.
+    folder, or None to write nothing. minimise: also look for the smallest model that shows the
+    disagreement, of the two parties in `between`, or of those that the verdict is about.
     """
 
     model: Path
@@ -34,6 +38,8 @@ class VerifyRequest:
     serial_number: str | None = None
     port: str | None = None
     out: Path | None = None
+    minimise: bool = False
+    between: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +61,7 @@ def verify_model(request: VerifyRequest, observe: Observer | None = None) -> Ver
     Raises HarnessError or CompilerError with one sentence; then the folder has no manifest.
     """
     started = time.perf_counter()
+    _check(request)
     boards = _boards(request)
     prepared = prepare(
         RunRequest(
@@ -64,10 +71,37 @@ def verify_model(request: VerifyRequest, observe: Observer | None = None) -> Ver
     folder = None if request.out is None else open_folder(request.out)
     case = make_case(prepared.model, prepared.dataset.inputs, prepared.dataset.labels)
     found = study(case, (*STANDARD_PARTIES, *boards), observe)
-    report = build_report(found, prepared.dataset, time.perf_counter() - started)
+    minimal = _minimise(request, found, observe)
+    report = build_report(found, prepared.dataset, minimal, time.perf_counter() - started)
     if folder is not None:
-        write_report(folder, found, prepared.dataset, report)
+        files = {} if minimal is None else ticket_files(minimal, found)
+        write_report(folder, found, prepared.dataset, report, files)
     return Verification(found, report)
+
+
+def _check(request: VerifyRequest) -> None:
+    if request.between is not None and not request.minimise:
+        raise ConfigError("--between says what --minimise reduces; add --minimise")
+    if request.minimise and request.out is None:
+        raise ConfigError("--minimise writes a model and its data; name a folder with --out")
+
+
+def _minimise(request: VerifyRequest, found: Study, observe: Observer | None) -> Minimal | None:
+    """The smallest model; None when nothing is asked for or nothing differs."""
+    if not request.minimise:
+        return None
+    pair = found.subject
+    if request.between is not None:
+        pair = found.pair(*request.between)
+        if pair is None:
+            ran = [item.party.name for item in found.attendance if item.answer is not None]
+            raise ConfigError(
+                f"--between {' '.join(request.between)}: expected two of the parties that ran: "
+                f"{', '.join(ran)}"
+            )
+    if pair is None or pair.meaning is Meaning.EQUAL:
+        return None
+    return minimise(found, pair, observe)
 
 
 def _boards(request: VerifyRequest) -> tuple[BoardParty, ...]:

@@ -147,7 +147,8 @@ def test_what_fails_or_is_absent_is_listed() -> None:
     ("role", "step", "backend", "gap", "expected"),
     [
         (Role.VENDOR, 9, "Axon", Gap.BEYOND, Meaning.VENDORS),
-        (Role.VENDOR, 1, "Axon", Gap.KNOWN, Meaning.KERNELS),
+        (Role.VENDOR, 1, "Axon", Gap.KNOWN, Meaning.VENDORS),  # this output is no softmax
+        (Role.VENDOR, 0, "Axon", Gap.KNOWN, Meaning.KERNELS),
         (Role.VENDOR, 0, "Axon", Gap.NONE, Meaning.EQUAL),
         (Role.FIRMWARE, 1, "firmware, cpu", None, Meaning.FIRMWARE),
         (Role.BOARD, 1, "firmware, npu", None, Meaning.SILICON),
@@ -175,6 +176,21 @@ def test_one_step_of_an_npus_softmax_is_known(backend: str, step: int, expected:
     case = make_candidate("softmax", data, inputs)
     result = study(case, [HOST, OURS, Scripted(Role.BOARD, step, backend)])
     assert meaning(result, "definition", "scripted") is expected
+
+
+def test_a_fault_that_outputs_hide_is_found() -> None:
+    """All logits lower by the same: the softmax does not show it."""
+    inputs = np.random.default_rng(1).integers(-128, 128, (2, 24), dtype=np.int8)
+    case = make_candidate("softmax", build_model("softmax"), inputs)
+    shifted = EngineParty(WrongEngine(Op.FULLY_CONNECTED, bound=-(1 << 30), error=4096))
+    result = study(case, [HOST, OURS, shifted])
+    pair = result.pair("definition", "native")
+    assert pair is not None
+    assert pair.differing == 0
+    assert pair.meaning is Meaning.ENGINE
+    assert pair.first_layer is not None
+    assert pair.first_layer.op == "fully_connected"
+    assert meaning(result, "tflite-reference", "native") in (Meaning.EQUAL, Meaning.ENGINE)
 
 
 def test_a_board_like_the_vendors_simulator_is_no_silicon_fault() -> None:
