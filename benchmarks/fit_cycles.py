@@ -74,9 +74,10 @@ STARTS: Final[dict[str, tuple[float, ...]]] = {
         *(100, 3.2, 33, 61, 95),
     ),
     "add": (45, 50, 3, 10, 50, 64, 26, 58, 1.6, 28, 87, 12.2, 38, 142, 54),
-    "multiply": (125, 60, 1.6, 150, 4.5, 162, 4, 56, 155, 8.7, 60, 1.6, 88, 32),
+    "multiply": (125, 60, 1.6, 150, 4.5, 162, 4, 56, 155, 8.7, 60, 1.6, 88, 32, 2.5),
     "copy": (55, 1.7, 6, 33, 2, 97, 27, 13, 42, 60, 2.3, 1.5),
     "softmax": (683, 11.4, 728),
+    "conversion": (109, 1.7, 30, 11.7),
 }
 """First guesses, in the order of the fields of each group in `compiler.arch`."""
 
@@ -123,6 +124,7 @@ def _row(record: dict[str, str]) -> Row:
         activation=number["act"],
         per_channel="ps" in extra,
         mixed_shifts="ps" in extra and operator != "fc",
+        converted=op in (Op.SIGMOID, Op.TANH),
     )
     if operator in ("add", "mul"):
         shape = _broadcast(shape, extra["b"])
@@ -186,6 +188,8 @@ def group_of(shape: LayerShape) -> str | None:
         Op.STRIDED_SLICE: "copy",
         Op.CHANNEL_PAD: "copy",
         Op.SOFTMAX: "softmax",
+        Op.SIGMOID: "conversion",
+        Op.TANH: "conversion",
     }.get(shape.op)
 
 

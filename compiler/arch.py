@@ -167,6 +167,7 @@ class MultiplyCosts:
     column_word: float
     column_plane: float
     column_layer_row: float
+    centred_word: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +198,16 @@ class SoftmaxCosts:
 
 
 @dataclass(frozen=True, slots=True)
+class ConversionCosts:
+    """Converting the input of a sigmoid or tanh to q3.12, cycles."""
+
+    layer: float
+    word: float
+    overlap: float
+    cut: float
+
+
+@dataclass(frozen=True, slots=True)
 class CycleCosts:
     """Coefficients of `compiler.cycles`, one group per family of operators."""
 
@@ -212,6 +223,7 @@ class CycleCosts:
     multiply: MultiplyCosts
     copy: CopyCosts
     softmax: SoftmaxCosts
+    conversion: ConversionCosts
 
 
 @dataclass(frozen=True, slots=True)

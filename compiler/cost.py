@@ -38,11 +38,15 @@ CPU_DRIVEN: Final = "cpu-driven"
 """Flag: the vendor's CPU code drives the NPU through this layer, channel by channel."""
 UNMODELLED: Final = "unmodelled"
 """Flag: an operator whose cost is not known; its cycles are counted as 0."""
+CONVERTED: Final = "converted"
+"""Flag: a sigmoid or tanh whose input is not q3.12."""
 FLAGS: Final = {
     STALL: "the vendor's simulator reports 65,536 cycles per plane or more for such a layer (a "
     "kernel wider than its map, two or more columns of padding); the figure here is without that",
     DILATED: "dilated kernels were calibrated on 24 layers",
     CPU_DRIVEN: "driven by the CPU through an operator extension",
+    CONVERTED: "its input is not q3.12; the NPU converts it first, and the vendor's code converts "
+    "the first channel only. axonrig's own compiler writes no such program",
     UNMODELLED: "no cost is known for this operator",
 }
 """What each flag means, for people."""
@@ -174,6 +178,8 @@ def flags(s: LayerShape) -> list[str]:
     spread = s.broadcast in (Broadcast.CHANNEL, Broadcast.SCALAR, Broadcast.COLUMN)
     if s.op is Op.ADD and spread and not s.constant:
         found.append(CPU_DRIVEN)
+    if s.converted:
+        found.append(CONVERTED)
     if s.op not in FORMULAS and not s.op.on_cpu:
         found.append(UNMODELLED)
     return found

@@ -67,7 +67,9 @@ class LayerShape:
     parts: the operands of a concatenation as (channels, height, width).
     per_channel: one requantization shift per output channel instead of a common one;
     mixed_shifts: and they differ.
+    centred: whether the whole and the second operand of a multiplication have zero point 0.
     fill: channels that a channel padding adds.
+    converted: the input of a sigmoid or tanh is not q3.12, and the NPU converts it first.
     """
 
     op: Op
@@ -92,9 +94,11 @@ class LayerShape:
     mixed_shifts: bool = False
     broadcast: Broadcast = Broadcast.NONE
     constant: bool = False
+    centred: tuple[bool, bool] = (False, False)
     parts: tuple[tuple[int, int, int], ...] = ()
     axis: int = 0
     fill: int = 0
+    converted: bool = False
     batch: int = 1
 
     @property
@@ -561,10 +565,13 @@ def multiply(s: LayerShape, arch: Arch) -> Parts:
 
     copy = max(w + pass_row + cuts, f + q2 + 2), scale = max(w + pass_row, f2 + o + 2),
     both = max(w + pass_row, 2 * f2 + o + 2), with q2 words per 16-bit row and f2 their fetch.
-    full:    layer + c * (full_plane + full_word * q + h * (2 * copy + both))
+    An operand whose zero point is 0 is only moved: copy = f + q2 + 2, and centred_word * q less
+    for a channel of it.
+    full:    layer + c * (full_plane + full_word * q + h * (copy + copy + both))
     channel: layer + c * (channel_plane + channel_word * q + h * (copy + scale)); one value for all
              channels saves scalar_saving per channel and costs scalar_layer
     row:     layer + c * (row_plane + row_word * q + h * (copy + both))
+    (the row's own copy is in row_plane and row_word)
     column:  layer + column_layer_row * h + c * (column_plane + 1.6 * q
              + h * (copy + column_row + w + column_word * q))
     """
@@ -572,13 +579,15 @@ def multiply(s: LayerShape, arch: Arch) -> Parts:
     read, wide, written = words(w), words(2 * w), words(w * s.out_bytes)
     fetch, fetch_wide = fetch_cycles(read), fetch_cycles(wide)
     row = w + c.pass_row
-    copy = max(row + BURST_CUT * cuts(2 * w + WORD, arch.geometry), fetch + wide + 2)
+    moved = fetch + wide + 2
+    whole = max(row + BURST_CUT * cuts(2 * w + WORD, arch.geometry), moved)
+    copy, second = (moved if centred else whole for centred in s.centred)
     both = max(row, 2 * fetch_wide + written + 2)
     layer = c.layer
     if s.broadcast is Broadcast.FULL:
-        plane = c.full_plane + c.full_word * read + h * (2 * copy + both)
+        plane = c.full_plane + c.full_word * read + h * (copy + second + both)
     elif s.broadcast is Broadcast.ROW:
-        plane = c.row_plane + c.row_word * read + h * (copy + both)
+        plane = c.row_plane + c.row_word * read + h * (copy + both) + second - whole
     elif s.broadcast is Broadcast.COLUMN:
         layer += c.column_layer_row * h
         plane = c.column_plane + 1.6 * read + h * (copy + c.column_row + w + c.column_word * read)
@@ -588,6 +597,8 @@ def multiply(s: LayerShape, arch: Arch) -> Parts:
         if s.broadcast is Broadcast.SCALAR:
             plane -= c.scalar_saving
             layer += c.scalar_layer
+    rows_copied = s.broadcast in (Broadcast.FULL, Broadcast.ROW)
+    plane -= c.centred_word * read * (s.centred[0] + (rows_copied and s.centred[1]))
     busy = h * (2 * fetch + 2 * wide + 2 * fetch_wide + written)
     return Parts(layer) + Parts(plane, 2.0 * h * w, busy).times(s.out_c)
 
@@ -658,6 +669,21 @@ def softmax(s: LayerShape, arch: Arch) -> Parts:
     return Parts(max(c.least, c.layer * commands + c.value * values), float(values))
 
 
+def conversion(s: LayerShape, arch: Arch) -> Parts:
+    """What the NPU does for a sigmoid or tanh: nothing, unless it converts the input to q3.12. It
+    converts one channel only. q words of a row of 16-bit values, f its fetch:
+
+    layer + word * q + cut * (h - 1) * cuts + max(h * (2q + 1), h * (f + q + 2) - overlap)
+    """
+    if not s.converted:
+        return Parts(0.0)
+    c, h, read = arch.cycles.conversion, s.in_h, words(2 * s.in_w)
+    moved = h * (fetch_cycles(read) + read + 2)
+    work = max(h * (2 * read + 1), moved - c.overlap)
+    work += c.cut * (h - 1) * cuts(2 * s.in_w + WORD, arch.geometry)
+    return Parts(c.layer + c.word * read + work, h * s.in_w, moved)
+
+
 def nothing(s: LayerShape, arch: Arch) -> Parts:
     """An operator that the CPU executes: the vendor's estimate counts no NPU cycles for it."""
     del s, arch
@@ -678,6 +704,8 @@ FORMULAS: Final[dict[Op, Callable[[LayerShape, Arch], Parts]]] = {
     Op.STRIDED_SLICE: strided_slice,
     Op.CHANNEL_PAD: channel_pad,
     Op.SOFTMAX: softmax,
+    Op.SIGMOID: conversion,
+    Op.TANH: conversion,
 }
 
 

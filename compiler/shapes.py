@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from compiler.cycles import LayerShape, broadcast_of
 from compiler.ir import EXTERNAL_INPUT, AxonProgram, Dims, Layer, Op
+from compiler.reference import zero_point_of
 
-_WINDOWED = (
+Q3_12_BITS: Final = 12
+"""Fraction bits of what sigmoid and tanh take."""
+
+_WINDOWED: Final = (
     Op.CONV2D,
     Op.DEPTHWISE_CONV2D,
     Op.POINTWISE_CONV2D,
@@ -45,10 +50,12 @@ def layer_shape(program: AxonProgram, index: int) -> LayerShape:
         high, wide = source.height // max(out.height, 1), source.width // max(out.width, 1)
         return replace(shape, kernel_h=max(high, 1), kernel_w=max(wide, 1))
     if layer.op in (Op.ADD, Op.MULTIPLY):
-        return _elementwise(shape, layer)
+        return _elementwise(program, shape, layer)
     if layer.op is Op.CONCATENATE:
         parts = tuple((d.dims.channels, d.dims.height, d.dims.width) for d in layer.inputs)
         return replace(shape, parts=parts, axis=layer.concat_axis)
+    if layer.op in (Op.SIGMOID, Op.TANH):
+        return replace(shape, converted=_needs_conversion(program, layer))
     if layer.op is Op.CHANNEL_PAD:
         return replace(shape, fill=layer.pads.top + layer.pads.bottom)
     if layer.op is Op.STRIDED_SLICE and layer.filter is not None and layer.filter.size == 9:
@@ -72,6 +79,17 @@ def _source(program: AxonProgram, layer: Layer) -> Dims:
     return first.dims
 
 
+def _needs_conversion(program: AxonProgram, layer: Layer) -> bool:
+    """Whether the vendor's generator finds the input's scale to be other than q3.12's 2**-12. It
+    reads it off the producer, and only where that has at least 12 fraction bits (observed)."""
+    producer = layer.inputs[0].producer
+    if producer == EXTERNAL_INPUT:
+        return False
+    written = program.layers[producer]
+    shift = written.output_shift
+    return shift >= Q3_12_BITS and written.output_multiplier != 1 << (shift + Q3_12_BITS)
+
+
 def _windowed(shape: LayerShape, layer: Layer) -> LayerShape:
     pads = layer.pads
     return replace(
@@ -88,10 +106,19 @@ def _windowed(shape: LayerShape, layer: Layer) -> LayerShape:
     )
 
 
-def _elementwise(shape: LayerShape, layer: Layer) -> LayerShape:
+def _elementwise(program: AxonProgram, shape: LayerShape, layer: Layer) -> LayerShape:
     constant = len(layer.inputs) == 1
     dims = layer.filter_dims
     if not constant:
         dims = min((operand.dims for operand in layer.inputs), key=lambda dims: dims.elements)
     kind = broadcast_of(shape, (dims.height, dims.width, dims.channels))
-    return replace(shape, broadcast=kind, constant=constant)
+    centred = _centred(program, layer) if layer.op is Op.MULTIPLY else (False, False)
+    return replace(shape, broadcast=kind, constant=constant, centred=centred)
+
+
+def _centred(program: AxonProgram, layer: Layer) -> tuple[bool, bool]:
+    """Whether the larger and the smaller operand of a multiplication have zero point 0."""
+    operands = sorted(layer.inputs, key=lambda operand: -operand.dims.elements)
+    points = [zero_point_of(program, operand.producer) for operand in operands]
+    second = points[1] if len(points) > 1 else layer.input_zero_point
+    return points[0] == 0, second == 0

@@ -23,7 +23,16 @@ from compiler import (
     Quantization,
 )
 from compiler.arch import ARCH_DIR, load_arch, read_arch
-from compiler.cost import CPU_DRIVEN, DILATED, FLAGS, STALL, UNMODELLED, device_time_us, estimate
+from compiler.cost import (
+    CONVERTED,
+    CPU_DRIVEN,
+    DILATED,
+    FLAGS,
+    STALL,
+    UNMODELLED,
+    device_time_us,
+    estimate,
+)
 from compiler.cycles import (
     Broadcast,
     LayerShape,
@@ -323,7 +332,34 @@ def test_flags_say_what_is_uncertain() -> None:
     both = (LayerInput(1, Dims(1, 1, 2)), LayerInput(0, Dims(4, 4, 2)))
     added = estimate(program(source, mean, Layer(Op.ADD, both, Dims(4, 4, 2))))
     assert added.layers[2].flags == (CPU_DRIVEN,)
-    assert {STALL, DILATED, UNMODELLED, CPU_DRIVEN} == set(FLAGS)
+    assert {STALL, DILATED, UNMODELLED, CPU_DRIVEN, CONVERTED} == set(FLAGS)
+
+
+@pytest.mark.parametrize(("size", "cycles"), [((1, 1), 113), ((7, 9), 189), ((16, 16), 400)])
+def test_a_sigmoid_pays_for_an_input_that_is_not_q3_12(size: tuple[int, int], cycles: int) -> None:
+    """Recorded cycles; what axonrig compiles has 2**29 / 2**17 = 4096 there and costs nothing."""
+    wide = Dims(*size, 12, 2)
+    source = layer(Op.CONV2D, Dims(*size, 1), wide, filter_dims=Dims(1, 1, 1))
+    sigmoid = layer(Op.SIGMOID, wide, Dims(*size, 12), 0)
+    for multiplier, shift, expected in [(1 << 29, 17, 0), (1 << 29, 18, cycles), (3, 11, 0)]:
+        scaled = dataclasses.replace(source, output_multiplier=multiplier, output_shift=shift)
+        found = estimate(program(scaled, sigmoid)).layers[1]
+        assert found.cycles == pytest.approx(expected, rel=0.05)
+        assert found.flags == ((CONVERTED,) if expected else ())
+
+
+def test_operands_with_zero_point_0_are_multiplied_at_less_cost() -> None:
+    """Counted by the vendor's simulator for two maps of 8 x 37 x 31."""
+    dims = Dims(8, 37, 31)
+    for zero_points, cycles in [((3, 5), 41094), ((0, 3), 36637), ((0, 0), 32105)]:
+        layers = [
+            layer(Op.CONV2D, Dims(8, 37, 1), dims, filter_dims=Dims(1, 1, 1), output_zero_point=z)
+            for z in zero_points
+        ]
+        both = (LayerInput(1, dims), LayerInput(0, dims))
+        product = Layer(Op.MULTIPLY, both, dims, Dims(8, 37, 31, 1, 0))
+        found = estimate(program(*layers, product)).layers[2]
+        assert found.cycles == pytest.approx(cycles, rel=0.03)
 
 
 def test_runs_on_the_npu_are_counted_between_cpu_layers() -> None:
