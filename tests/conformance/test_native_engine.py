@@ -23,6 +23,7 @@ from harness.errors import ToolchainError
 from harness.model_file import DEFAULT_DATA, DEFAULT_MODEL
 from harness.native.build import FLAGS, Library, Traits, load
 from harness.native.engine import NativeEngine
+from tests.support.engines import assert_same_as_reference
 from tests.support.golden import golden_names, golden_parameters, golden_run
 from tests.support.random_programs import FEATURES, random_inputs, random_program
 
@@ -70,17 +71,7 @@ def _processor_flags() -> str:
 
 
 def assert_same(library: Library, program: AxonProgram, inputs: np.ndarray) -> None:
-    expected = interpret(program, inputs)
-    found = NativeEngine(library, threads=1).run(program, inputs, keep_layers=True)
-    for index, (left, right) in enumerate(zip(expected.layers, found.layers, strict=True)):
-        where = f"{program.name}, layer {index} {program.layers[index].op.name}"
-        assert right.dtype == left.dtype, where
-        np.testing.assert_array_equal(right, left, err_msg=where)
-    for left, right in zip(expected.outputs, found.outputs, strict=True):
-        np.testing.assert_array_equal(right, left)
-    assert found.state.keys() == expected.state.keys()
-    for layer, left in expected.state.items():
-        np.testing.assert_array_equal(found.state[layer], left)
+    assert_same_as_reference(NativeEngine(library, threads=1), program, inputs)
 
 
 @pytest.mark.parametrize("part", range(SLICES))
