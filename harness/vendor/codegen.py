@@ -56,7 +56,8 @@ class Generated:
     """What Nordic's code generator made of a program.
 
     Sizes in bytes. ticks: NPU cycles of one inference in Nordic's simulator. headers: C files by
-    name. layers: for each vector the raw output of every layer, [C, H, W] or [batch, C, H, W].
+    name. layers: for each vector the raw output of every layer, [C, H, W] or [batch, C, H, W]; of a
+    persistent variable nothing, [0], because the simulator does not write it down.
     own_vectors: the vectors were the caller's, not a random one.
     """
 
@@ -233,7 +234,10 @@ def _check_header(text: str, program: AxonProgram, sdk: Sdk, run: LibraryRun) ->
 
 
 def _layers(path: Path, program: AxonProgram, vectors: int) -> tuple[tuple[Array, ...], ...]:
-    """Raw outputs from the library's CSV: one line per layer, all layers of each vector in turn."""
+    """Raw outputs from the library's CSV: one line per layer, all layers of each vector in turn.
+
+    Persistent variables have no line.
+    """
     try:
         lines = path.read_text().splitlines()
         rows = [
@@ -244,15 +248,24 @@ def _layers(path: Path, program: AxonProgram, vectors: int) -> tuple[tuple[Array
         raise ToolchainError(
             f"the layer outputs that Nordic's simulator wrote cannot be read: {error}"
         ) from error
-    count = len(program.layers)
+    count = sum(layer.op is not Op.PERSISTENT_VARIABLE for layer in program.layers)
     if len(rows) != vectors * count:
         raise ToolchainError(
             f"Nordic's simulator gave {len(rows)} layer outputs; expected {vectors * count} "
             f"({vectors} vectors, {count} layers)"
         )
     return tuple(
-        tuple(_shaped(rows[k * count + i], i, layer) for i, layer in enumerate(program.layers))
-        for k in range(vectors)
+        _vector_layers(rows[k * count : (k + 1) * count], program) for k in range(vectors)
+    )
+
+
+def _vector_layers(rows: list[npt.NDArray[np.int32]], program: AxonProgram) -> tuple[Array, ...]:
+    remaining = iter(rows)
+    return tuple(
+        np.empty(0, np.int32)
+        if layer.op is Op.PERSISTENT_VARIABLE
+        else _shaped(next(remaining), index, layer)
+        for index, layer in enumerate(program.layers)
     )
 
 
@@ -273,6 +286,8 @@ def _disagreements(
     ours = interpret(program, inputs).layers
     found = []
     for index, layer in enumerate(program.layers):
+        if layer.op is Op.PERSISTENT_VARIABLE:
+            continue
         expected = np.asarray(ours[index], np.int64).reshape(len(inputs), -1)
         given = np.stack([outputs[index].ravel() for outputs in layers])
         worst = int(np.abs(expected - given).max(initial=0))
