@@ -20,18 +20,24 @@ from compiler.lowering import LOWERINGS
 from compiler.lowering.pooling import spans_map
 from compiler.model import Model, Operator, Tensor
 from compiler.options import CompileOptions
+from compiler.passes.cropping import used_taps
+from compiler.passes.dense_blocks import LONGEST_RESULT, MOST_OUTPUTS, needs_blocks
+from compiler.passes.orientation import seen_dims
 from compiler.passes.padding import paddings, window_extent, window_outputs, window_pads
+from compiler.passes.whole_sides import sums_up
 
 MAX_OUTPUTS: Final = 20
 MAX_FILTER: Final = 16
 MAX_FILTER_WIDTH_1D: Final = 32
 MAX_PADDING: Final = 15
+PADDED_ROWS: Final = 3
+"""The code generator takes a filter's rows by threes, and no more padding above it than that."""
 MAX_POOL: Final = 32
 MAX_STRIDE: Final = 31
 MAX_LINEAR_SIDE: Final = 1020
 MAX_CHANNELS: Final = 1023
 MAX_CONVOLUTION_INPUTS: Final = 1024
-MAX_CONVOLUTION_OUTPUTS: Final = 2048
+MOST_CHANNELS: Final = 2048
 MAX_WIDTH: Final = 2060
 MAX_EXTENT: Final = 65535
 DOCUMENTED_EXTENT: Final = 1024
@@ -73,6 +79,14 @@ _SINGLE_BATCH: Final = (
     "STRIDED_SLICE",
     "TANH",
 )
+_MOST_CHANNELS: Final = {
+    "AVERAGE_POOL_2D": (MOST_CHANNELS, MOST_CHANNELS),
+    "CONCATENATION": (MAX_CHANNELS, MOST_CHANNELS),
+    "CONV_2D": (MAX_CONVOLUTION_INPUTS, MOST_CHANNELS),
+    "MAX_POOL_2D": (MOST_CHANNELS, MOST_CHANNELS),
+    "STRIDED_SLICE": (MOST_CHANNELS, MAX_CHANNELS),
+}
+"""Taken by an operation and given by it."""
 _FIXED_OUTPUT: Final = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
 
 
@@ -122,9 +136,9 @@ class Case:
         """The result."""
         return self.model.tensors[self.op.outputs[0]]
 
-    def seen(self, dims: Dims) -> Dims:
-        """An extent, transposed when the variant is; a vector stays a row."""
-        return dims if dims.height * dims.channels == 1 else self.turned(dims)
+    def seen(self, tensor: int) -> Dims:
+        """The extent of a tensor as it lies on the device; a vector stays a row."""
+        return seen_dims(self.model, tensor, self.options)
 
     def turned(self, dims: Dims) -> Dims:
         """An extent, transposed when the variant is."""
@@ -161,7 +175,6 @@ _OPERATOR_ADVICE: Final = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "the sequence LSTM is not supported yet; "
     "it is experimental in Nordic's compiler too, use a temporal convolution",
     "TRANSPOSE_CONV": "use RESIZE_NEAREST_NEIGHBOR and CONV_2D",
-    "SUB": "use ADD with a negated operand",
     "TRANSPOSE": "order the axes in training so that no transposition is needed",
     "QUANTIZE": "only the model's edges may be cast from or to float32 and uint8",
     "DEQUANTIZE": "convert the whole model to int8",
@@ -214,7 +227,8 @@ def map_sides(case: Case) -> Finding | None:
     code = case.op.code
     if code == "FULLY_CONNECTED" or (len(case.result.shape) < 3 and code in CPU_OPERATORS):
         return None
-    seen = [case.seen(dims_of(tensor.shape)) for tensor in (*case.data, case.result)]
+    computed = [i for i in case.op.inputs if i >= 0 and case.model.constant(i) is None]
+    seen = [case.seen(number) for number in (*computed, case.op.outputs[0])]
     width, height = max(d.width for d in seen), max(d.height for d in seen)
     widest = DOCUMENTED_EXTENT if code in _NARROW else MAX_WIDTH
     if width > widest:
@@ -235,7 +249,7 @@ def computed_operand(case: Case) -> Finding | None:
 
 
 def map_channels(case: Case) -> Finding | None:
-    """Maps have at most 1,023 channels; a convolution takes 1,024 and gives 2,048."""
+    """Maps have 1,023 channels at most, 1,024 to 2,048 in convolutions, 2,048 in pools."""
     code = case.op.code
     if code == "FULLY_CONNECTED" or len(case.result.shape) < 3 or code in CPU_OPERATORS:
         return None
@@ -243,8 +257,7 @@ def map_channels(case: Case) -> Finding | None:
         return None  # computed_operand reports it
     taken = max(dims_of(tensor.shape).channels for tensor in case.data)
     given = dims_of(case.result.shape).channels
-    limits = (MAX_CONVOLUTION_INPUTS, MAX_CONVOLUTION_OUTPUTS)
-    most = limits if code == "CONV_2D" else (MAX_CHANNELS, MAX_CHANNELS)
+    most = _MOST_CHANNELS.get(code, (MAX_CHANNELS, MAX_CHANNELS))
     if taken > most[0] or given > most[1]:
         found = f"{taken} channels to {given}"
         return Finding(found, f"at most {most[0]} to {most[1]}", "split the layer by channels")
@@ -390,7 +403,7 @@ def window_geometry(case: Case) -> Finding | None:
 
 
 def padding_fits(case: Case) -> Finding | None:
-    """Padding is at most 15 a side and as high as the filter; below, less than the result."""
+    """Padding is at most 15 a side, above the filter's height in threes, below under the result."""
     pads = window_pads(case.model, case.op)
     if case.options.transpose:
         pads = Pads(left=pads.top, right=pads.bottom, top=pads.left, bottom=pads.right)
@@ -398,11 +411,14 @@ def padding_fits(case: Case) -> Finding | None:
     window = case.turned(Dims(height, width, 1))
     extent, result = (case.turned(dims_of(t.shape)) for t in (case.tensor(0), case.result))
     widest = max(pads.left, pads.right, pads.top, pads.bottom)
+    if not all(used_taps(case.model, case.op, axis) for axis in (1, 2)):
+        return Finding("windows that only meet padding", "windows on the map", "remove the layer")
     if widest > MAX_PADDING:
         return Finding(f"padding {widest}", f"at most {MAX_PADDING} a side", "pad less")
-    if pads.top > window.height:
+    above = -(-window.height // PADDED_ROWS) * PADDED_ROWS
+    if pads.top > above:
         advice = "pad less, or use a taller filter"
-        return Finding(f"{pads.top} rows of padding above", f"at most {window.height}", advice)
+        return Finding(f"{pads.top} rows of padding above", f"at most {above}", advice)
     if result.height <= pads.bottom and extent.height <= window.height:
         advice = "use a lower filter or VALID padding; Nordic's code generator refuses this"
         return Finding(f"{pads.bottom} rows of padding below", f"less than {result.height}", advice)
@@ -418,6 +434,27 @@ def aligned_per_channel_vector(case: Case) -> Finding | None:
     if quant is not None and quant.scales.size > 1 and behind_map and inputs % 4:
         advice = "quantize this layer per tensor or use a multiple of 4 channels"
         return Finding(f"{inputs} inputs", "a multiple of 4", advice)
+    return None
+
+
+def dense_rows(case: Case) -> Finding | None:
+    """Over several rows, a fully connected layer takes 1,024 inputs and gives 2,048 outputs."""
+    outputs, inputs = case.tensor(1).shape
+    several = case.tensor(0).elements > inputs
+    if several and (inputs > MAX_CONVOLUTION_INPUTS or outputs > MOST_CHANNELS):
+        allowed = f"at most {MAX_CONVOLUTION_INPUTS} to {MOST_CHANNELS}"
+        return Finding(f"{inputs} inputs to {outputs}", allowed, "split the layer")
+    return None
+
+
+def dense_size(case: Case) -> Finding | None:
+    """From 1,024 inputs on, a fully connected layer has 1,024 outputs at most, 512 of 32 bits."""
+    weights = case.tensor(1)
+    outputs, inputs = weights.shape
+    if case.result.elements == outputs and needs_blocks(outputs, inputs):
+        advice = "use fewer inputs or outputs, or int8 output; Nordic's code generator errs there"
+        allowed = f"{LONGEST_RESULT} int8 outputs, {MOST_OUTPUTS} others"
+        return Finding(f"{inputs} inputs to {outputs}", allowed, advice)
     return None
 
 
@@ -442,7 +479,7 @@ def _spans(case: Case) -> bool:
 def local_maximum(case: Case) -> Finding | None:
     """A max pool leaves more than one row or column: Nordic's code generator sums what it spans."""
     window = window_extent(case.model, case.op)
-    if window != (1, 1) and _spans(case):
+    if sums_up(dims_of(case.result.shape), window):
         advice = "use average pooling, or leave a 2-wide result and slice it"
         return Finding(f"a {window[0]}x{window[1]} maximum over the whole side", "a part", advice)
     return None
@@ -551,12 +588,15 @@ def one_value_sum(case: Case) -> Finding | None:
 
 
 def linear_sides(case: Case) -> Finding | None:
-    """Sums and products are at most 1,020 high and wide."""
-    extent = dims_of(case.result.shape)
-    longest = max(extent.width, extent.height)
-    if longest > MAX_LINEAR_SIDE:
+    """Sums and products are at most 1,020 high and wide; of two equal sizes a product is 1,024."""
+    extent = case.seen(case.op.outputs[0])
+    sizes = {dims_of(case.model.tensors[i].shape) for i in case.op.inputs}
+    widest = DOCUMENTED_EXTENT if case.op.code == "MUL" and len(sizes) == 1 else MAX_LINEAR_SIDE
+    if extent.width > widest:
+        return Finding(f"width {extent.width}", f"at most {widest}", "split or subsample")
+    if extent.height > MAX_LINEAR_SIDE:
         allowed = f"at most {MAX_LINEAR_SIDE}"
-        return Finding(f"{longest} elements a side", allowed, "split or subsample")
+        return Finding(f"height {extent.height}", allowed, "split or subsample")
     return None
 
 
@@ -676,7 +716,7 @@ def fixed_activation_output(case: Case) -> Finding | None:
 
 def whole_rows(case: Case) -> Finding | None:
     """Sigmoid and tanh over several rows have a width other than 1, 5, 9, 13 and so on."""
-    extent = case.seen(dims_of(case.result.shape))
+    extent = case.seen(case.op.outputs[0])
     if extent.width % 4 == 1 and extent.height * extent.channels > 1:
         advice = "make the rows longer, or transpose; Nordic's CPU code reads their padding"
         return Finding(f"width {extent.width}", "no 4n + 1", advice)
@@ -719,7 +759,13 @@ CONSTRAINTS: Final[dict[str, tuple[Constraint, ...]]] = {
     "CONCATENATION": (concatenated_alike,),
     "CONV_2D": _CONVOLUTION,
     "DEPTHWISE_CONV_2D": _CONVOLUTION,
-    "FULLY_CONNECTED": (constant_weights, weight_shape, aligned_per_channel_vector),
+    "FULLY_CONNECTED": (
+        constant_weights,
+        weight_shape,
+        aligned_per_channel_vector,
+        dense_rows,
+        dense_size,
+    ),
     "LOGISTIC": (fixed_activation_output, whole_rows),
     "MAX_POOL_2D": (
         pool_size,

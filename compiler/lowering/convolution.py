@@ -26,7 +26,7 @@ def convolution(site: Site) -> Layer:
 
     A 1x1 kernel is the pointwise operation where that computes it rightly, else a convolution.
     """
-    weights, dilation = _dilated(site, np.asarray(site.constant(1)))
+    weights = np.asarray(site.constant(1))
     extent = dims_of(site.tensor(0).shape)
     attributes, pads = site.op.attributes, window_pads(site.model, site.op)
     padded = any((pads.left, pads.right, pads.top, pads.bottom))
@@ -34,7 +34,7 @@ def convolution(site: Site) -> Layer:
     pointwise = weights.shape[1:3] == (1, 1) and not padded
     pointwise = pointwise and suits_pointwise(site, extent, site.output_dims(), strides)
     op = Op.POINTWISE_CONV2D if pointwise else Op.CONV2D
-    return _layer(site, op, weights.transpose(0, 3, 1, 2), dilation)
+    return _layer(site, op, weights.transpose(0, 3, 1, 2))
 
 
 def suits_pointwise(site: Site, extent: Dims, result: Dims, strides: tuple[int, int]) -> bool:
@@ -74,11 +74,11 @@ def _is_packed(site: Site) -> bool:
 
 def depthwise(site: Site) -> Layer:
     """Weights become [channel][h][w]."""
-    weights, dilation = _dilated(site, np.asarray(site.constant(1)))
-    return _layer(site, Op.DEPTHWISE_CONV2D, weights[0].transpose(2, 0, 1), dilation)
+    weights = np.asarray(site.constant(1))
+    return _layer(site, Op.DEPTHWISE_CONV2D, weights[0].transpose(2, 0, 1))
 
 
-def _layer(site: Site, op: Op, weights: IntArray, dilation: tuple[int, int]) -> Layer:
+def _layer(site: Site, op: Op, weights: IntArray) -> Layer:
     stage = stage_of(site)
     requant = channel_requant(site, stage, site.output_dims().channels)
     attributes = site.op.attributes
@@ -91,8 +91,8 @@ def _layer(site: Site, op: Op, weights: IntArray, dilation: tuple[int, int]) -> 
         filter_dims=Dims(weights.shape[-2], weights.shape[-1], in_channels, 1, 0),
         stride_x=attributes["stride_w"],
         stride_y=attributes["stride_h"],
-        dilation_x=dilation[1],
-        dilation_y=dilation[0],
+        dilation_x=attributes["dilation_w_factor"],
+        dilation_y=attributes["dilation_h_factor"],
         pads=window_pads(site.model, site.op),
         input_zero_point=site.quant(0).zero_point,
         activation=activation_of(site, stage),
@@ -101,30 +101,6 @@ def _layer(site: Site, op: Op, weights: IntArray, dilation: tuple[int, int]) -> 
         multipliers=requant.multipliers,
         shifts=requant.shifts,
     )
-
-
-def _dilated(site: Site, weights: IntArray) -> tuple[IntArray, tuple[int, int]]:
-    """(weights [o,h,w,i], remaining dilation (y, x)).
-
-    The NPU dilates only along an axis with one output; elsewhere zeros go between the taps.
-    """
-    attributes = site.op.attributes
-    extent = site.output_dims()
-    factors = [attributes["dilation_h_factor"], attributes["dilation_w_factor"]]
-    for axis, outputs in ((1, extent.height), (2, extent.width)):
-        factor = factors[axis - 1]
-        taps = weights.shape[axis]
-        if factor == 1 or (outputs == 1 and site.op.code == "CONV_2D"):
-            continue
-        shape = list(weights.shape)
-        shape[axis] = (taps - 1) * factor + 1
-        stuffed = np.zeros(shape, weights.dtype)
-        places = [slice(None)] * 4
-        places[axis] = slice(None, None, factor)
-        stuffed[tuple(places)] = weights
-        weights = stuffed
-        factors[axis - 1] = 1
-    return weights, (factors[0], factors[1])
 
 
 def folded_bias(site: Site, weights: IntArray) -> IntArray:

@@ -11,7 +11,10 @@ from compiler.lowering.site import Site, Stage, activation_of, build, finish, st
 
 
 def add(site: Site) -> Layer:
-    """a*m0 + b*m1 + bias with one common shift; the zero points are in the bias."""
+    """a*m0 + b*m1 + bias with one common shift; the zero points are in the bias.
+
+    The multiplier of an operand that is taken off (`negated`) is negative.
+    """
     stage = stage_of(site)
     positions, inputs, constant = _operands(site)
     requant, bias = _add_requant(site, stage, positions)
@@ -90,7 +93,15 @@ def _add_requant(site: Site, stage: Stage, positions: tuple[int, ...]) -> tuple[
     )
     shift = min(shifts)
     multipliers = int32_array(round_scaled(scale, shift) for scale in grown)
-    offset = sum(float(quant.scale) * quant.zero_point for quant in quants)
+    signs = [-1 if position == site.op.attributes.get("negated") else 1 for position in positions]
+    offset = sum(
+        sign * float(quant.scale) * quant.zero_point
+        for sign, quant in zip(signs, quants, strict=True)
+    )
     bias = np.trunc(-offset / float(stage.scale) * float(1 << shift))
     requant = Requant(multipliers, np.array([shift], np.int8))
-    return finish(site, requant, stage), int32_array([bias])
+    requant = finish(site, requant, stage)
+    signed = int32_array(
+        sign * int(value) for sign, value in zip(signs, requant.multipliers, strict=True)
+    )
+    return Requant(signed, requant.shifts), int32_array([bias])

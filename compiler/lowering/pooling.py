@@ -24,12 +24,15 @@ def average_pool(site: Site) -> Layer:
 
 
 def spans_map(extent: Dims, result: Dims, window: tuple[int, int]) -> bool:
-    """Whether a window counts as spanning the whole map, or the whole length of a line."""
+    """Whether a window counts as spanning the whole map, or one side of it everywhere.
+
+    A mean takes no steps along the other side: Nordic's front end makes one of such a pool too.
+    """
     if (extent.height, extent.width) == window or (result.height, result.width) == (1, 1):
         return True
     if window == (extent.height, 1) and result.height == 1:
-        return True
-    return window == (1, extent.width) and result.width == 1
+        return result.width == extent.width
+    return window == (1, extent.width) and (result.width, result.height) == (1, extent.height)
 
 
 def mean(site: Site) -> Layer:

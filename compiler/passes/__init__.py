@@ -12,9 +12,13 @@ from typing import Final
 from compiler.model import Model
 from compiler.options import CompileOptions
 from compiler.passes.activations import fuse_activations
+from compiler.passes.averages import average_padded, mean_over_channels
 from compiler.passes.casts import settle_casts
 from compiler.passes.concatenations import chain_concatenations
 from compiler.passes.cropping import crop_filters
+from compiler.passes.dense_blocks import split_dense
+from compiler.passes.depthwise import fill_batches, repeat_channels
+from compiler.passes.dilation import spread_taps
 from compiler.passes.entrance import isolate_input
 from compiler.passes.isolation import (
     isolate_activations,
@@ -22,6 +26,7 @@ from compiler.passes.isolation import (
     softmax_to_the_end,
 )
 from compiler.passes.lines import lay_down_lines
+from compiler.passes.margins import pad_maps, pad_pools, plain_padding
 from compiler.passes.operands import order_operands, spread_pixels
 from compiler.passes.packing import pad_rows
 from compiler.passes.padding import fold_padding, pad_channels_behind
@@ -30,8 +35,12 @@ from compiler.passes.reshapes import (
     keep_reduced_dims,
     settle_reshapes,
 )
+from compiler.passes.rows import lay_out_rows
 from compiler.passes.slices import resolve_slices
+from compiler.passes.steps import shorten_steps
+from compiler.passes.subtractions import add_negated
 from compiler.passes.variables import join_variables, variables_first
+from compiler.passes.whole_sides import lengthen_maxima, pool_maxima, step_before_averages
 
 Pass = Callable[[Model], Model]
 VariantPass = Callable[[Model, CompileOptions], Model]
@@ -39,18 +48,33 @@ VariantPass = Callable[[Model, CompileOptions], Model]
 PIPELINE: Final[tuple[Pass, ...]] = (
     join_variables,
     settle_casts,
+    add_negated,
     fuse_activations,
     resolve_slices,
     chain_concatenations,
     keep_reduced_dims,
+    mean_over_channels,
+    pool_maxima,
     lay_down_lines,
+    lay_out_rows,
     join_reshapes,
     settle_reshapes,
+    average_padded,
+    plain_padding,
     fold_padding,
+    pad_pools,
+    step_before_averages,
+    lengthen_maxima,
+    repeat_channels,
+    spread_taps,
+    shorten_steps,
     pad_channels_behind,
 )
 
 VARIANT_PIPELINE: Final[tuple[VariantPass, ...]] = (
+    split_dense,
+    fill_batches,
+    pad_maps,
     crop_filters,
     order_operands,
     spread_pixels,

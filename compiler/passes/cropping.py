@@ -63,7 +63,7 @@ def _is_plain(model: Model, op: Operator) -> bool:
 
 def _crop(model: Model, op: Operator, axis: int) -> tuple[Model, Operator]:
     """`axis` of the weights [out][height][width][in]."""
-    used = _used_taps(model, op, axis)
+    used = used_taps(model, op, axis)
     weights = model.tensors[op.inputs[1]]
     data = model.constant(op.inputs[1])
     if data is None or not used or len(used) == data.shape[axis]:
@@ -90,7 +90,7 @@ def _crop_pool(model: Model, op: Operator, axis: int) -> tuple[Model, Operator]:
     """Padding never wins, so rows of a window that only meet padding decide nothing."""
     name = "filter_height" if axis == 1 else "filter_width"
     count = op.attributes[name]
-    used = _used_taps(model, op, axis)
+    used = used_taps(model, op, axis)
     if not used or len(used) == count:
         return model, op
     pads, before, after = window_pads(model, op), used[0], count - 1 - used[-1]
@@ -102,7 +102,7 @@ def _crop_pool(model: Model, op: Operator, axis: int) -> tuple[Model, Operator]:
     return model.replaced(op, cropped), cropped
 
 
-def _used_taps(model: Model, op: Operator, axis: int) -> list[int]:
+def used_taps(model: Model, op: Operator, axis: int) -> list[int]:
     """Taps along an axis that meet the map at one output at least."""
     extent, pads = dims_of(model.tensors[op.inputs[0]].shape), window_pads(model, op)
     outputs = window_outputs(extent, window_extent(model, op), pads, op)

@@ -11,6 +11,7 @@ from compiler.model import Model, Operator
 from compiler.options import CompileOptions
 from compiler.passes.activations import CONVOLUTIONS
 from compiler.passes.identity import dense_identity, identity
+from compiler.passes.orientation import seen_dims
 
 CPU_ACTIVATIONS: Final = ("SOFTMAX", "LOGISTIC", "TANH")
 _AVERAGES: Final = ("MEAN", "AVERAGE_POOL_2D")
@@ -67,8 +68,7 @@ def _is_whole(model: Model, producer: Operator, options: CompileOptions) -> bool
     """
     words = _ROW_WORDS.get(producer.code, 1)
     result = model.tensors[producer.outputs[0]]
-    extent = dims_of(result.shape)
-    seen = extent if extent.height * extent.channels == 1 else options.turned(extent)
+    extent, seen = dims_of(result.shape), seen_dims(model, producer.outputs[0], options)
     if producer.code == "CONCATENATION":
         across = Axis.HEIGHT if options.transpose else Axis.WIDTH
         return axis_of(producer.attributes["axis"], len(result.shape)) is not across

@@ -18,7 +18,7 @@ from compiler.passes.padding import window_pads
 
 _WINDOWS: Final = ("MAX_POOL_2D", "AVERAGE_POOL_2D", "CONV_2D", "DEPTHWISE_CONV_2D")
 TURNED: Final = MappingProxyType({"turned": True})
-"""Marks the reshapes around a turned layer, which join their neighbours."""
+"""Marks the reshapes around a layer that was given another shape; they join their neighbours."""
 _PAIRS: Final = (
     ("stride_h", "stride_w"),
     ("filter_height", "filter_width"),

@@ -27,13 +27,18 @@ def order_operands(model: Model, options: CompileOptions) -> Model:
         if op.code not in ("ADD", "MUL") or len(op.inputs) != 2:
             continue
         first, second = op.inputs
+        negated = op.attributes.get("negated")
         if model.constant(first) is not None and model.constant(second) is None:
             first, second = second, first
+            negated = None if negated is None else 1 - negated
         if model.constant(second) is not None:
             whole = options.output == "int32" and model.is_output(op.outputs[0])
             spread = _Spread(op.code == "ADD", whole, options)
             model, second = _write_out(model, first, second, spread)
-        model = model.replaced(op, replace(op, inputs=(first, second)))
+        ordered = replace(op, inputs=(first, second))
+        if negated is not None:
+            ordered = ordered.with_attributes(negated=negated)
+        model = model.replaced(op, ordered)
     return model
 
 

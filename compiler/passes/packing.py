@@ -10,9 +10,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from compiler.dims import dims_of
 from compiler.model import Model, Operator
 from compiler.options import CompileOptions
+from compiler.passes.orientation import seen_dims
 
 PACKED: Final = (
     "BATCH_TO_SPACE_ND",
@@ -57,8 +57,8 @@ def is_packed(model: Model, tensor: int, options: CompileOptions) -> bool:
         return False
     if producer.code == "SPACE_TO_BATCH_ND":
         return False  # several batches are taken apart row by row
-    extent = dims_of(shape)
-    return extent.height * extent.channels > 1 and options.turned(extent).width % 4 != 0
+    seen = seen_dims(model, tensor, options)
+    return seen.height * seen.channels > 1 and seen.width % 4 != 0
 
 
 def _with_copy(model: Model, op: Operator, source: int) -> tuple[Model, Operator]:

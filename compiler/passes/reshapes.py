@@ -13,13 +13,14 @@ from compiler.dims import dims_of
 from compiler.ir import Dims
 from compiler.model import Model, Operator
 
-_CODES: Final = ("RESHAPE", "EXPAND_DIMS", "SQUEEZE", "PACK", "UNPACK")
+RESHAPES: Final = ("RESHAPE", "EXPAND_DIMS", "SQUEEZE", "PACK", "UNPACK")
 
 
 def keep_reduced_dims(model: Model) -> Model:
-    """A MEAN that drops the reduced axes becomes one that keeps them, and a RESHAPE."""
+    """A MEAN or REDUCE_MAX that drops its axes becomes one that keeps them, and a RESHAPE."""
     for op in model.operators:
-        axes = model.constant(op.inputs[1]) if op.code == "MEAN" and len(op.inputs) > 1 else None
+        reduces = op.code in ("MEAN", "REDUCE_MAX") and len(op.inputs) > 1
+        axes = model.constant(op.inputs[1]) if reduces else None
         if axes is None or op.attributes["keep_dims"]:
             continue
         shape = model.tensors[op.inputs[0]].shape
@@ -36,16 +37,16 @@ def keep_reduced_dims(model: Model) -> Model:
 def join_reshapes(model: Model) -> Model:
     """The reshapes around a turned layer take their neighbours' place."""
     for op in model.operators:
-        if op.code not in _CODES or len(op.outputs) != 1 or not op.inputs:
+        if op.code not in RESHAPES or len(op.outputs) != 1 or not op.inputs:
             continue
         before = model.producer(op.inputs[0])
-        if before is None or before.code not in _CODES or len(before.outputs) != 1:
+        if before is None or before.code not in RESHAPES or len(before.outputs) != 1:
             continue
         if "turned" in op.attributes or "turned" in before.attributes:
             moved = replace(op, inputs=(before.inputs[0], *op.inputs[1:]))
             model = model.replaced(op, moved)
     for op in reversed(model.operators):
-        if op.code not in _CODES or len(op.outputs) != 1:
+        if op.code not in RESHAPES or len(op.outputs) != 1:
             continue
         if not model.consumers(op.outputs[0]) and not model.is_output(op.outputs[0]):
             model = model.without(op)
@@ -57,7 +58,7 @@ def settle_reshapes(model: Model) -> Model:
     for op in model.operators:
         if op.code == "TRANSPOSE" and _moves_nothing(model, op):
             model = model.without(op).with_alias(op.outputs[0], op.inputs[0])
-        if op.code not in _CODES or len(op.outputs) != 1:
+        if op.code not in RESHAPES or len(op.outputs) != 1:
             continue
         if op.code == "PACK" and len(op.inputs) != 1:
             continue
@@ -84,6 +85,8 @@ def is_free(model: Model, op: Operator) -> bool:
     if not readers or model.root(source) in model.inputs:
         return True
     before, after = dims_of(shapes[0]), dims_of(shapes[1])
+    if any(_reads_rows(model, reader) for reader in readers):
+        return before == after
     if all(reader.code == "FULLY_CONNECTED" for reader in readers):
         return before.channels > 1 or same_memory(before, after)
     if all(reader.code == "SOFTMAX" for reader in readers):
@@ -91,6 +94,13 @@ def is_free(model: Model, op: Operator) -> bool:
         column = ((after.width, 1, 1), (1, 1, after.width))
         return before == after or (before.shape, after.shape) == column
     return before == after
+
+
+def _reads_rows(model: Model, reader: Operator) -> bool:
+    """Whether a fully connected layer takes several rows, which nothing permutes."""
+    if reader.code != "FULLY_CONNECTED" or len(reader.inputs) < 2:
+        return False
+    return model.tensors[reader.inputs[0]].elements > model.tensors[reader.inputs[1]].shape[-1]
 
 
 def same_memory(before: Dims, after: Dims) -> bool:

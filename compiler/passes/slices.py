@@ -12,6 +12,7 @@ from types import MappingProxyType
 import numpy as np
 
 from compiler.model import Model, Operator
+from compiler.passes.steps import LONGEST_STRIDE
 
 
 def resolve_slices(model: Model) -> Model:
@@ -53,6 +54,10 @@ def _split(model: Model, op: Operator) -> Model:
 def _slice(
     op: Operator, source: int, target: int, begin: list[int], end: list[int], stride: list[int]
 ) -> Operator:
+    """A stride that is too long, where it takes no step, is 1."""
+    for axis, step in enumerate(stride):
+        if step > LONGEST_STRIDE and begin[axis] < end[axis] <= begin[axis] + step:
+            end[axis], stride[axis] = begin[axis] + 1, 1
     attributes = {"begin": tuple(begin), "end": tuple(end), "stride": tuple(stride)}
     return Operator(op.index, "STRIDED_SLICE", (source,), (target,), MappingProxyType(attributes))
 

@@ -9,6 +9,7 @@ from tests.support.tflite_builder import ModelBuilder, Value
 
 Body = Callable[[ModelBuilder, Value], Value | list[Value]]
 MAP: Final = (1, 8, 12, 4)
+_MARGIN: Final = [[0, 0], [1, 2], [2, 1], [0, 0]]
 
 
 def _conv(x: ModelBuilder, v: Value, channels: int = 6) -> Value:
@@ -49,6 +50,12 @@ def _split_equal(b: ModelBuilder, x: Value) -> Value:
 def _dilated(b: ModelBuilder, x: Value) -> Value:
     spread = b.space_to_batch(_conv(b, x), 2, [[2, 2], [2, 2]])
     return b.batch_to_space(b.conv(spread, 5, (3, 3), padding="VALID"), 2, [[0, 0], [0, 0]])
+
+
+def _dilated_depthwise(b: ModelBuilder, x: Value) -> Value:
+    spread = b.space_to_batch(x, 2, [[2, 2], [2, 2]])
+    layer = b.conv(spread, 0, (3, 3), padding="VALID", depthwise=True)
+    return b.batch_to_space(layer, 2, [[0, 0], [0, 0]])
 
 
 def _keras_pool(b: ModelBuilder, x: Value) -> Value:
@@ -198,6 +205,74 @@ MODELS: Final[dict[str, tuple[tuple[int, ...], Body]]] = {
     "depthwise_of_resized": (
         (1, 3, 5, 4),
         lambda b, x: b.conv(b.resize(x, 6, 10), 0, depthwise=True),
+    ),
+    # Beyond Nordic's front end: rewritten for the NPU.
+    "subtract": (MAP, lambda b, x: b.pair("SUB", _conv(b, x), b.conv(x, 6), "RELU6")),
+    "subtract_model_input": (MAP, lambda b, x: b.pair("SUB", x, b.conv(x, 4))),
+    "subtract_from_constant": (MAP, lambda b, x: b.pair("SUB", b.constant(4), _conv(b, x, 4))),
+    "add_itself": (MAP, lambda b, x: b.conv(b.pair("ADD", x, x), 3)),
+    "average_pool_same": (MAP, lambda b, x: b.pool("AVERAGE_POOL_2D", x, (3, 3), (2, 2), "SAME")),
+    "average_pool_same_dense": (
+        MAP,
+        lambda b, x: b.pool("AVERAGE_POOL_2D", _conv(b, x), (3, 5), (1, 1), "SAME"),
+    ),
+    "average_pool_stepping_columns": (
+        MAP,
+        lambda b, x: b.pool("AVERAGE_POOL_2D", x, (8, 1), (8, 3)),
+    ),
+    "pad_before_max_pool": (
+        MAP,
+        lambda b, x: b.pool("MAX_POOL_2D", b.pad(_conv(b, x), _MARGIN), (3, 3), (2, 2)),
+    ),
+    "pad_of_relu_before_max_pool": (
+        MAP,
+        lambda b, x: b.pool(
+            "MAX_POOL_2D", b.pad(b.conv(x, 6, activation="RELU"), _MARGIN), (3, 3), (2, 2)
+        ),
+    ),
+    "pad_space_and_channels": (
+        MAP,
+        lambda b, x: b.pair("MUL", b.pad(x, [*_MARGIN[:3], [1, 2]]), b.constant(1)),
+    ),
+    "max_pool_whole": (MAP, lambda b, x: b.pool("MAX_POOL_2D", x, (8, 12), (8, 12))),
+    "max_pool_whole_height": (
+        MAP,
+        lambda b, x: b.pool("MAX_POOL_2D", _conv(b, x), (8, 1), (8, 2)),
+    ),
+    "reduce_max": (MAP, lambda b, x: b.dense(b.maximum(_conv(b, x), [1, 2]), 5)),
+    "reduce_max_height": (MAP, lambda b, x: b.maximum(x, [1], keep=True)),
+    "pad_with_lowest_before_max_pool": (
+        MAP,
+        lambda b, x: b.pool("MAX_POOL_2D", b.pad(x, _MARGIN, fill=-128), (3, 3), (2, 2)),
+    ),
+    "pad_with_zero_point": (MAP, lambda b, x: b.conv(b.pad(x, _MARGIN, fill=3), 4)),
+    "depthwise_multiplier": (
+        MAP,
+        lambda b, x: b.conv(x, 0, stride=(2, 2), depthwise=True, multiplier=3),
+    ),
+    "depthwise_multiplier_of_one": (
+        (1, 8, 12, 1),
+        lambda b, x: b.conv(x, 0, (3, 5), depthwise=True, multiplier=5, activation="RELU"),
+    ),
+    "depthwise_in_odd_batches": ((1, 8, 10, 3), _dilated_depthwise),
+    "mean_channels": (MAP, lambda b, x: b.mean(x, [3])),
+    "mean_rows_and_channels": (MAP, lambda b, x: b.mean(_conv(b, x), [1, 3], keep=False)),
+    "mean_channels_of_large_map": ((1, 3, 20, 4), lambda b, x: b.mean(x, [2, 3])),
+    "dense_over_rows": (
+        (1, 3, 5, 4),
+        lambda b, x: b.pair("ADD", b.dense(b.reshape(_conv(b, x), 15, 6), 5), b.constant(1)),
+    ),
+    "dense_over_rows_of_map": (
+        (1, 3, 5, 4),
+        lambda b, x: b.conv(b.reshape(b.dense(b.reshape(_conv(b, x), 15, 6), 5), 1, 3, 5, 5), 4),
+    ),
+    "dense_over_cut_rows": (
+        (1, 3, 8, 4),
+        lambda b, x: b.dense(b.reshape(_conv(b, x), 6, 24), 5, "RELU"),
+    ),
+    "dense_in_blocks": (
+        (1, 1024),
+        lambda b, x: b.dense(b.dense(x, 600, "RELU", per_channel=True), 9),
     ),
     "tanh_of_odd_rows": ((1, 3, 7, 4), lambda b, x: b.unary("TANH", _conv(b, x))),
 }

@@ -28,7 +28,9 @@ _OPTIONS: Final = {
     "AVERAGE_POOL_2D": "Pool2DOptions",
     "ADD": "AddOptions",
     "MUL": "MulOptions",
+    "SUB": "SubOptions",
     "MEAN": "ReducerOptions",
+    "REDUCE_MAX": "ReducerOptions",
     "CONCATENATION": "ConcatenationOptions",
     "STRIDED_SLICE": "StridedSliceOptions",
     "SPLIT": "SplitOptions",
@@ -240,7 +242,8 @@ class ModelBuilder:
         """FULLY_CONNECTED over the last axis of a rank-2 tensor, or over all of a map."""
         inputs = int(np.prod(x.shape[1:]))
         weights, bias = self._weights(x, (neurons, inputs), neurons, per_channel, 0)
-        result = self._result((1, neurons), x.scale * inputs**0.5, activation)
+        rows = x.shape[0] if len(x.shape) == 2 else 1
+        result = self._result((rows, neurons), x.scale * inputs**0.5, activation)
         code = _ACTIVATIONS[activation]
         return self.op(
             "FULLY_CONNECTED", [x, weights, bias], [result], fusedActivationFunction=code
@@ -286,10 +289,16 @@ class ModelBuilder:
             keepDims=keep,
         )
 
+    def maximum(self, x: Value, axes: Sequence[int], keep: bool = False) -> Value:
+        """REDUCE_MAX."""
+        shape = [1 if i in axes else n for i, n in enumerate(x.shape) if keep or i not in axes]
+        operands = [x, self.integers(axes)]
+        return self.op("REDUCE_MAX", operands, [self.like(x, shape)], keepDims=keep)
+
     def pair(self, code: str, a: Value, b: Value, activation: str | None = None) -> Value:
-        """ADD or MUL."""
+        """ADD, SUB or MUL."""
         shape = np.broadcast_shapes(a.shape, b.shape)
-        spread = (a.scale + b.scale) if code == "ADD" else a.scale * b.scale * 40
+        spread = a.scale * b.scale * 40 if code == "MUL" else a.scale + b.scale
         zero = -128 if activation else 7
         result = self.tensor(shape, 6 / 255 if activation == "RELU6" else spread, zero)
         return self.op(code, [a, b], [result], fusedActivationFunction=_ACTIVATIONS[activation])
@@ -312,10 +321,13 @@ class ModelBuilder:
         """RESHAPE with the shape as an operand."""
         return self.op("RESHAPE", [x, self.integers(shape)], [self.like(x, shape)])
 
-    def pad(self, x: Value, table: Sequence[Sequence[int]]) -> Value:
-        """PAD with zeros (the zero point)."""
-        shape = [n + sum(p) for n, p in zip(x.shape, table, strict=True)]
-        return self.op("PAD", [x, self.integers(table)], [self.like(x, shape)])
+    def pad(self, x: Value, table: Sequence[Sequence[int]], fill: int | None = None) -> Value:
+        """PAD with zeros (the zero point), or PADV2 with a code."""
+        result = self.like(x, [n + sum(p) for n, p in zip(x.shape, table, strict=True)])
+        if fill is None:
+            return self.op("PAD", [x, self.integers(table)], [result])
+        code = self.tensor((), x.scale, x.zero_point, data=np.array(fill, np.int8))
+        return self.op("PADV2", [x, self.integers(table), code], [result])
 
     def slice(
         self,

@@ -39,6 +39,10 @@ def _padded(rows: tuple[int, int], columns: tuple[int, int]) -> Body:
     return lambda b, x: b.conv(b.pad(x, table), 4, (3, 3), padding="VALID")
 
 
+def _padded_by(b: ModelBuilder, x: Value, rows: int) -> Value:
+    return b.pad(x, [[0, 0], [rows, 0], [0, 0], [0, 0]])
+
+
 def _sum(b: ModelBuilder, x: Value) -> Value:
     return b.pair("ADD", x, b.conv(x, x.shape[3], (1, 2)))
 
@@ -76,12 +80,31 @@ WITHIN: dict[str, tuple[Shape, Body]] = {
     "stride 31": ((1, 40, 100, 3), _strided((31, 31))),
     "average pool 32": ((1, 40, 41, 3), _pool("AVERAGE_POOL_2D", (32, 32))),
     "max pool 32": ((1, 40, 41, 3), _pool("MAX_POOL_2D", (32, 32))),
+    "padding 3 above a filter of 1": (
+        (1, 10, 12, 3),
+        lambda b, x: b.conv(_padded_by(b, x, 3), 4, (1, 2), padding="VALID"),
+    ),
+    "padding 6 above a filter of 4": (
+        (1, 10, 12, 3),
+        lambda b, x: b.conv(_padded_by(b, x, 6), 4, (4, 2), padding="VALID"),
+    ),
     "padding 15": ((1, 10, 12, 3), _padded((3, 3), (15, 15))),
     "sum 1020 wide": ((1, 2, 1020, 2), _sum),
+    "product 1024 wide": ((1, 2, 1024, 2), _product),
     "product 1020 wide": ((1, 2, 1020, 2), _product),
     "convolution 2060 wide": ((1, 2, 2060, 2), _conv((1, 3))),
     "convolution 4000 high": ((1, 4000, 2, 2), _conv((3, 1))),
     "depthwise 1023 channels": ((1, 2, 4, 1023), _conv((2, 2), depthwise=True)),
+    "max pool 2048 channels": ((1, 2, 5, 2048), _pool("MAX_POOL_2D", (2, 2))),
+    "concatenation to 2046 channels": ((1, 2, 4, 1023), lambda b, x: b.concat([x, x], 3)),
+    "slice of 1024 channels": (
+        (1, 2, 4, 1024),
+        lambda b, x: b.slice(x, [0, 0, 0, 1], list(x.shape), [1, 1, 1, 1]),
+    ),
+    "dense 1023 to 2048": ((1, 1023), lambda b, x: b.dense(x, 2048)),
+    "dense 1024 to 1024": ((1, 1024), lambda b, x: b.dense(x, 1024)),
+    "stride 32 with one result": ((1, 6, 8, 3), _strided((32, 32))),
+    "slice stride 32 with one element": ((1, 2, 8, 3), _sliced(32)),
     "convolution 1024 inputs": ((1, 2, 4, 1024), _conv((2, 2))),
     "sigmoid 7 wide": ((1, 3, 7, 4), _sigmoid),
     "slice stride 31": ((1, 2, 70, 3), _sliced(31)),
@@ -94,13 +117,13 @@ BEYOND: dict[str, tuple[Shape, Body, str]] = {
     "stride 32": ((1, 40, 100, 3), _strided((1, 32)), "found stride 32, allowed 1 to 31"),
     "average pool 33": ((1, 40, 41, 3), _pool("AVERAGE_POOL_2D", (33, 2)), "found 33x2"),
     "max pool 33": ((1, 40, 41, 3), _pool("MAX_POOL_2D", (2, 33)), "found 2x33"),
-    "max pool over a side": (
-        (1, 8, 8, 3),
-        _pool("MAX_POOL_2D", (8, 8)),
-        "8x8 maximum over the whole side",
-    ),
     "padding 16": ((1, 10, 12, 3), _padded((0, 0), (16, 0)), "found padding 16"),
     "padding above the filter": ((1, 10, 12, 3), _padded((4, 0), (0, 0)), "4 rows of padding"),
+    "padding above a filter of 2": (
+        (1, 10, 12, 3),
+        lambda b, x: b.conv(_padded_by(b, x, 4), 4, (2, 2), padding="VALID"),
+        "4 rows of padding above, allowed at most 3",
+    ),
     "padding below a low result": (
         (1, 3, 8, 3),
         lambda b, x: b.conv(x, 4, (5, 5), stride=(2, 2)),
@@ -111,8 +134,8 @@ BEYOND: dict[str, tuple[Shape, Body, str]] = {
         lambda b, x: b.pool("MAX_POOL_2D", x, (5, 5), (1, 1), "SAME"),
         "found 5x5 on 3x8",
     ),
-    "sum 1021 wide": ((1, 2, 1021, 2), _sum, "found 1021 elements a side"),
-    "product 1021 high": ((1, 1021, 2, 2), _product, "found 1021 elements a side"),
+    "sum 1021 wide": ((1, 2, 1021, 2), _sum, "found width 1021"),
+    "product 1021 high": ((1, 1021, 2, 2), _product, "found height 1021"),
     "depthwise 1025 wide": ((1, 2, 1025, 2), _conv((1, 3), depthwise=True), "found width 1025"),
     "leaky ReLU of a vector of 1025": (
         (1, 8),
@@ -128,16 +151,26 @@ BEYOND: dict[str, tuple[Shape, Body, str]] = {
     "constant larger than the map": ((1, 6, 8, 4), _constant_larger, "a constant"),
     "single value added to a vector": ((1, 8), _single_value, "operands of one size"),
     "several batches as output": ((1, 8, 8, 4), _batches_out, "an output of several batches"),
-    "average pool with padding": (
-        (1, 7, 7, 3),
-        lambda b, x: b.pool("AVERAGE_POOL_2D", x, (3, 3), (2, 2), "SAME"),
-        "found padding SAME",
-    ),
-    "mean over channels": ((1, 6, 8, 4), lambda b, x: b.mean(x, [3]), "height and width"),
-    "channel multiplier": (
+    "only padding under a filter": (
         (1, 6, 8, 4),
-        lambda b, x: b.conv(x, 0, depthwise=True, multiplier=2),
-        "found channel multiplier 2, allowed 1",
+        lambda b, x: b.conv(_padded_by(b, x, 15), 4, (1, 1), stride=(31, 1)),
+        "windows that only meet padding",
+    ),
+    "product 1021 wide with a column": (
+        (1, 2, 1021, 2),
+        lambda b, x: b.pair("MUL", x, b.mean(x, [2])),
+        "found width 1021",
+    ),
+    "dense of 1025 over rows": (
+        (1, 2, 1025),
+        lambda b, x: b.dense(b.reshape(x, 2, 1025), 4),
+        "found 1025 inputs to 4",
+    ),
+    "dense 1024 to 1025": ((1, 1024), lambda b, x: b.dense(x, 1025), "found 1024 inputs to 1025"),
+    "softmax of dense 1024 to 513": (
+        (1, 1024),
+        lambda b, x: b.unary("SOFTMAX", b.dense(x, 513), beta=1.0),
+        "found 1024 inputs to 513",
     ),
 }
 
@@ -163,6 +196,16 @@ def test_scan_names_rule_and_remedy(name: str) -> None:
     assert any(message in str(violation) for violation in report.violations)
     assert all(violation.rule.endswith(".") for violation in report.violations)
     assert all(violation.advice for violation in report.violations)
+
+
+def test_a_map_of_one_row_becomes_a_column() -> None:
+    """Only vectors behind a fully connected layer stay as they are in the transposed variant."""
+    data = _model((1, 1, 9, 1), lambda b, x: b.unary("LOGISTIC", b.conv(x, 0, depthwise=True)))
+    verify(compile_model(data, CompileOptions("m")))
+    with pytest.raises(UnsupportedError, match="found width 1"):
+        compile_model(data, CompileOptions("m", transpose=True))
+    vector = _model((1, 8), lambda b, x: b.unary("LOGISTIC", b.dense(x, 9)))
+    verify(compile_model(vector, CompileOptions("m", transpose=True)))
 
 
 def test_limits_follow_the_transposed_variant() -> None:

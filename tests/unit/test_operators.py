@@ -17,6 +17,8 @@ SAMPLES = 8
 # TFLite rounds twice per requantization, the NPU once; a second operator amplifies that.
 SINGLE_OPERATOR_LSB = 1
 CHAINED_LSB = 6
+# A padded average is rounded, then multiplied by up to 1.5 twice and rounded each time.
+PADDED_AVERAGE_LSB = 3
 # TFLite feeds softmax, sigmoid and tanh from int8, the NPU from 12 fraction bits.
 FIXED_POINT_LSB = 16
 FED_FROM_FIXED_POINT = {
@@ -33,6 +35,8 @@ FED_FROM_FIXED_POINT = {
 }
 # Models whose transposed variant is refused, and a part of the reason.
 NOT_TRANSPOSABLE = {
+    "dense_over_cut_rows": "reshape",
+    "dense_over_rows": "reshape",
     "conv1d": "found 20x1",
     "dense_behind_single_channel": "reshape",
     "reshape_moves": "reshape",
@@ -82,6 +86,8 @@ def _program(
 def _bound(name: str, operators: int) -> int:
     if name in FED_FROM_FIXED_POINT:
         return FIXED_POINT_LSB
+    if name == "average_pool_same":
+        return PADDED_AVERAGE_LSB
     return SINGLE_OPERATOR_LSB if operators == 1 else CHAINED_LSB
 
 
