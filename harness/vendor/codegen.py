@@ -254,9 +254,7 @@ def _layers(path: Path, program: AxonProgram, vectors: int) -> tuple[tuple[Array
             f"Nordic's simulator gave {len(rows)} layer outputs; expected {vectors * count} "
             f"({vectors} vectors, {count} layers)"
         )
-    return tuple(
-        _vector_layers(rows[k * count : (k + 1) * count], program) for k in range(vectors)
-    )
+    return tuple(_vector_layers(rows[k * count : (k + 1) * count], program) for k in range(vectors))
 
 
 def _vector_layers(rows: list[npt.NDArray[np.int32]], program: AxonProgram) -> tuple[Array, ...]:
