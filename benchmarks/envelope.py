@@ -368,8 +368,8 @@ _INTRODUCTION: Final = """\
 Written by `benchmarks/envelope.py --write`; do not edit. {cases} legal and borderline models
 (seed {seed}) were compiled by axonrig, then by Nordic's compiler library {library}
 (driver {driver}, sdk-edge-ai {sdk}), and run in its simulator (`vendor-sim`) on one random
-input. Outputs are compared bit for bit, layer by layer, with our reference; softmax may differ as documented in
-[vendor-backend.md](vendor-backend.md). int8 outputs are also compared with {tflite}, reference
+input. Outputs are compared bit for bit, layer by layer, with our reference; softmax may differ as
+[vendor-backend.md](vendor-backend.md) says. int8 outputs are also compared with {tflite}, reference
 kernels. Nothing here ran on silicon.
 
 - *refused by both*: we refuse, and the library refuses our form too, hangs on it, or there is none.

@@ -60,7 +60,7 @@ def test_a_sample_agrees_with_the_library(sdk: Sdk, cases: list[Case], tmp_path:
 def test_operator_model_on_the_simulator(name: str, transpose: bool, sdk: Sdk) -> None:
     """What is compared with TFLite always (tests/unit/test_operators.py) is compared here too."""
     for output in ("int8", "int32"):
-        case = replace(_case(name, build_model(name)), output=output, transpose=transpose)  # type: ignore[arg-type]  # a loop over literals
+        case = replace(_case(name, build_model(name)), output=output, transpose=transpose)
         asked = envelope.prepare_case(case)
         if asked.rule or asked.translation is None:
             assert transpose or output == "int32"
@@ -78,7 +78,8 @@ def test_cases_are_many_different_and_the_same_every_time(cases: list[Case]) -> 
 
 def test_every_operator_that_can_be_lowered_is_swept(cases: list[Case]) -> None:
     lowered = set()
-    for case in envelope.sample(cases, 300):
+    padded = [case for case in cases if case.operator == "PAD" and "depth" in case.name]
+    for case in (*envelope.sample(cases, 200), *padded):
         asked = envelope.prepare_case(case)
         if asked.translation is not None:
             lowered |= {op.code for op in asked.translation.legal.operators}
