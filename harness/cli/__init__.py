@@ -32,6 +32,9 @@ COMMANDS: Final[dict[str, str]] = {
     "verify-result": "check that a result folder is complete and unchanged",
     "report": "write the HTML page of a result folder",
     "nightly": "run a matrix of models and boards, remember it, and say what changed",
+    "compare": "show what changed between two results, nights, commits or boards",
+    "bisect": "find the commit that changed a metric",
+    "history": "list, export and import what the nights found",
     "data": "fetch, verify and convert a benchmark dataset",
 }
 

@@ -24,6 +24,12 @@ CHECKSUM_DIGITS: Final = 16
 """Hex digits of a layer's checksum: enough to see a change, small enough to keep every night."""
 
 LATENCY: Final = "latency.us"
+COUNTED: Final[Mapping[str, tuple[str, str]]] = {
+    "emulated": ("emulated.instructions", "instructions"),
+    "vendor-sim": ("vendor.cycles", "cycles"),
+}
+"""Sources with a simulated clock: name and unit of what it counts."""
+
 REFUSED: Final = "refused"
 """`conditions["failure"]` of a job whose model the compiler does not take."""
 
@@ -33,9 +39,9 @@ def metrics_of(facts: RunFacts, report: Mapping[str, Any]) -> tuple[Metric, ...]
     source = facts.device.source
     return (
         *_program(facts),
-        *_estimate(report["estimate"]),
-        *_agreement(report, source),
-        _exact("outputs.sha256", _hash(facts.inference.outputs), "", source),
+        *estimate_metrics(report["estimate"]),
+        *agreement_metrics(report, source),
+        exact("outputs.sha256", _hash(facts.inference.outputs), "", source),
         *_checksums(facts),
         *_counted(facts),
     )
@@ -58,42 +64,45 @@ def layer_metrics(counts: Array, source: str) -> tuple[Metric, ...]:
     """Counted instructions or cycles by layer. counts: integers [layers]."""
     unit = "instructions" if source == "emulated" else "cycles"
     return tuple(
-        _exact(f"layer.{index:03d}.{unit}", int(count), unit, source)
+        exact(f"layer.{index:03d}.{unit}", int(count), unit, source)
         for index, count in enumerate(counts)
     )
 
 
-def _exact(name: str, value: float | str, unit: str, source: str) -> Metric:
+def exact(name: str, value: float | str, unit: str, source: str) -> Metric:
+    """A metric that follows from the inputs alone."""
     return Metric(name, value, unit, Kind.EXACT, source)
 
 
 def _program(facts: RunFacts) -> Iterator[Metric]:
     compiled = facts.compiled
-    yield _exact("model.sha256", facts.model.sha256, "", "file")
-    yield _exact("program.sha256", sha256(compiled.binary), "", "compiler")
-    yield _exact("program.bytes", len(compiled.binary), "bytes", "compiler")
-    yield _exact("program.layers", len(compiled.program.layers), "layers", "compiler")
+    yield exact("model.sha256", facts.model.sha256, "", "file")
+    yield exact("program.sha256", sha256(compiled.binary), "", "compiler")
+    yield exact("program.bytes", len(compiled.binary), "bytes", "compiler")
+    yield exact("program.layers", len(compiled.program.layers), "layers", "compiler")
 
 
-def _estimate(estimate: Mapping[str, Any]) -> Iterator[Metric]:
-    yield _exact("estimate.cycles", estimate["cycles"], "cycles", "sim")
-    yield _exact("estimate.cpu_cycles", estimate["cpu"]["cycles"], "cycles", "sim")
+def estimate_metrics(estimate: Mapping[str, Any]) -> Iterator[Metric]:
+    """The `estimate` part of a report: totals, memory, layers."""
+    yield exact("estimate.cycles", estimate["cycles"], "cycles", "sim")
+    yield exact("estimate.cpu_cycles", estimate["cpu"]["cycles"], "cycles", "sim")
     for key in ("ram_bytes", "flash_bytes", "interlayer_bytes"):
-        yield _exact(f"memory.{key}", estimate["memory"][key], "bytes", "sim")
+        yield exact(f"memory.{key}", estimate["memory"][key], "bytes", "sim")
     for layer in estimate["layers"]:
-        yield _exact(f"layer.{layer['index']:03d}.op", layer["op"], "", "compiler")
-        yield _exact(f"layer.{layer['index']:03d}.cycles", layer["cycles"], "cycles", "sim")
+        yield exact(f"layer.{layer['index']:03d}.op", layer["op"], "", "compiler")
+        yield exact(f"layer.{layer['index']:03d}.cycles", layer["cycles"], "cycles", "sim")
 
 
-def _agreement(report: Mapping[str, Any], source: str) -> Iterator[Metric]:
+def agreement_metrics(report: Mapping[str, Any], source: str) -> Iterator[Metric]:
+    """The `agreement` and `accuracy` parts of a report."""
     agreement, accuracy = report["agreement"], report["accuracy"]
-    yield _exact("agreement.top1", agreement["top1"], "", source)
-    yield _exact("agreement.exact_fraction", agreement["exact_fraction"], "", source)
-    yield _exact("agreement.max_lsb", agreement["max_lsb"], "LSB", source)
+    yield exact("agreement.top1", agreement["top1"], "", source)
+    yield exact("agreement.exact_fraction", agreement["exact_fraction"], "", source)
+    yield exact("agreement.max_lsb", agreement["max_lsb"], "LSB", source)
     for side in ("device", "golden"):
         if accuracy[side] is not None:
             label = source if side == "device" else report["agreement"]["with"]
-            yield _exact(f"accuracy.{side}", accuracy[side], "", label)
+            yield exact(f"accuracy.{side}", accuracy[side], "", label)
 
 
 def _hash(arrays: tuple[Array, ...]) -> str:
@@ -108,16 +117,12 @@ def _checksums(facts: RunFacts) -> Iterator[Metric]:
     maps = to_program(facts.dataset.inputs[:1], program.input_dims, transposed=transposed)
     for index, values in enumerate(interpret(program, maps).layers):
         digest = _hash((np.asarray(values),))[:CHECKSUM_DIGITS]
-        yield _exact(f"layer.{index:03d}.sha256", digest, "", "sim")
+        yield exact(f"layer.{index:03d}.sha256", digest, "", "sim")
 
 
 def _counted(facts: RunFacts) -> Iterator[Metric]:
     """Counts of a simulated clock: equal inputs give equal counts."""
-    names = {
-        "emulated": ("emulated.instructions", "instructions"),
-        "vendor-sim": ("vendor.cycles", "cycles"),
-    }
     cycles, source = facts.inference.cycles, facts.device.source
-    if cycles is not None and source in names:
-        name, unit = names[source]
-        yield _exact(name, int(np.median(cycles)), unit, source)
+    if cycles is not None and source in COUNTED:
+        name, unit = COUNTED[source]
+        yield exact(name, int(np.median(cycles)), unit, source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from harness.history import (
@@ -30,11 +30,15 @@ from harness.regression.exact import (
     first_checksum,
     totals,
 )
-from harness.regression.two_sample import DEFAULT_LIMITS, Limits, Shift, confirmed, shift
-
-_PAST_NIGHTS: Final = 5
-_UNKNOWN_SPREAD: Final = 0.02
-"""Smallest effect against other nights while too few are known to see how they scatter."""
+from harness.regression.two_sample import (
+    DEFAULT_LIMITS,
+    PAST_NIGHTS,
+    Limits,
+    Shift,
+    against_past,
+    confirmed,
+    shift,
+)
 
 _RECENT: Final = 3
 """Change points this many nights apart are the same one."""
@@ -221,19 +225,8 @@ def _first_shift(
     past = _past(history, night, result)
     if not past:
         return None
-    pooled = tuple(values for rounds in past for values in rounds)
-    limits = replace(DEFAULT_LIMITS, min_effect=DEFAULT_LIMITS.min_effect + spread(past))
-    return shift(pooled, candidate), limits, pooled
-
-
-def spread(past: tuple[Rounds, ...]) -> float:
-    """How far nights lie apart without a reason, as a share: three times the scaled MAD."""
-    if len(past) < _PAST_NIGHTS:
-        return _UNKNOWN_SPREAD
-    import numpy as np
-
-    medians = np.log([np.median([np.median(values) for values in rounds]) for rounds in past])
-    return 3.0 * 1.4826 * float(np.median(np.abs(medians - np.median(medians))))
+    found, limits = against_past(past, candidate)
+    return found, limits, tuple(values for rounds in past for values in rounds)
 
 
 def _past(history: History, night: str, result: Result) -> tuple[Rounds, ...]:
@@ -245,7 +238,7 @@ def _past(history: History, night: str, result: Result) -> tuple[Rounds, ...]:
             break
         rounds = rounds_of(history.samples(name, result.job), CANDIDATE)
         found += [rounds] if rounds else []
-        if len(found) == _PAST_NIGHTS:
+        if len(found) == PAST_NIGHTS:
             break
     return tuple(found)
 

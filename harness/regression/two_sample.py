@@ -10,7 +10,8 @@ Whitney 1947). An alert needs all of: p at most `alpha`, a relative shift of the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import log
 from statistics import median
 from typing import Final
 
@@ -31,6 +32,11 @@ class Limits:
 DEFAULT_LIMITS: Final = Limits()
 NEEDED_ROUNDS: Final = 5
 """Of each side: with fewer, no order of the rounds has a p below 0.01 (5 and 5: 0.0079)."""
+
+PAST_NIGHTS: Final = 10
+"""Nights that stand in for a baseline image."""
+
+_UNKNOWN_SPREAD: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,26 @@ def confirmed(first: Shift, again: Shift, limits: Limits = DEFAULT_LIMITS) -> bo
     """Whether a re-run found the same: both alert, in the same direction."""
     same_way = (first.effect > 0) == (again.effect > 0)
     return same_way and first.alerts(limits) and again.alerts(limits)
+
+
+def against_past(past: Sequence[Rounds], after: Rounds) -> tuple[Shift, Limits]:
+    """Compare with the pooled rounds of earlier nights, for want of a baseline image.
+
+    Nights differ for no reason that concerns us (temperature, load), so the least effect of an
+    alert grows by three times the scaled median absolute deviation of the nights' medians; while
+    fewer than `PAST_NIGHTS` are known, by 2 %.
+    """
+    pooled = [values for rounds in past for values in rounds]
+    limits = replace(DEFAULT_LIMITS, min_effect=DEFAULT_LIMITS.min_effect + _spread(past))
+    return shift(pooled, after), limits
+
+
+def _spread(past: Sequence[Rounds]) -> float:
+    if len(past) < PAST_NIGHTS:
+        return _UNKNOWN_SPREAD
+    nights = [log(median_us(rounds)) for rounds in past]
+    middle = median(nights)
+    return 3.0 * 1.4826 * median(abs(night - middle) for night in nights)
 
 
 def _medians(rounds: Rounds) -> list[float]:
