@@ -135,7 +135,7 @@ def test_unusable_folders_and_words(
     manifest["files"]["report.json"]["bytes"] = 2
     (broken / "manifest.json").write_text(json.dumps(manifest))
     for words, text in (
-        (["x", str(folders["a"])], "x is no folder"),
+        (["x", str(folders["a"])], "there is no result folder x"),
         ([str(folders["a"]), str(broken)], "lacks what a comparison needs"),
         (["a", "b", "--history", str(tmp_path / "h.db")], "there is no history"),
         (["a", "b", "--layers", "-1"], "--layers is -1"),
