@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="PATH",
         help="ic01: this archive; kws01, vww01, ad01: this folder with y_labels.csv and the files "
-        "that it names; ad01 also: the folder of ToyCar recordings; models: this folder",
+        "that it names; ad01 also: dev_data_ToyCar.zip or its unpacked folder; models: this folder",
     )
     parser.add_argument(
         "--stimuli",
@@ -116,12 +116,20 @@ def execute(arguments: argparse.Namespace) -> int:
 def _copy_stimuli(entry: DatasetEntry, arguments: argparse.Namespace, console: Console) -> int:
     from harness.mlperf.benchmarks import BENCHMARKS
     from harness.mlperf.layout import copy_stimuli
+    from harness.mlperf.stimuli import find_folder
 
     benchmark = BENCHMARKS.get(entry.name)
-    if benchmark is None or arguments.file is None or not arguments.file.is_dir():
+    if benchmark is None or arguments.file is None:
         raise ConfigError(_by_hand(entry))
+    source, out = arguments.file, arguments.out
     console.print(f"{entry.title}. Licence: {entry.licence}.", markup=False)
-    _print_laid_out(copy_stimuli(arguments.file, arguments.out, benchmark, entry), console)
+    if benchmark.reconstructs and find_folder(source, benchmark, only=True) is None:
+        from harness.mlperf.recordings import write_ad01_stimuli
+
+        done = write_ad01_stimuli(source, out, entry, arguments.labels)
+    else:
+        done = copy_stimuli(source, out, benchmark, entry)
+    _print_laid_out(done, console)
     return ExitCode.OK
 
 

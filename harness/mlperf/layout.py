@@ -82,7 +82,7 @@ def write_ic01_stimuli(
     downloaded. Raises ConfigError when they do not fit the archive.
     """
     published = _published(entry)
-    table = _obtain(published.labels, labels)
+    table = published_labels(entry, labels)
     rows = [row for row in csv.reader(io.StringIO(table.decode("ascii", "replace"))) if row]
     numbers = _numbers(batch, rows, published, index)
     for row, number in zip(rows, numbers, strict=True):
@@ -96,6 +96,14 @@ def write_ic01_stimuli(
         for row, number in zip(rows, numbers, strict=True)
     )
     return write_stimuli(out / "ic01", files, table, BENCHMARKS["ic01"], entry)
+
+
+def published_labels(entry: DatasetEntry, given: Path | None) -> bytes:
+    """The published labels file: the user's copy, else downloaded. Raises ConfigError."""
+    try:
+        return (given or _download(_published(entry).labels)).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{given} cannot be read: {error.strerror}") from error
 
 
 def _numbers(
@@ -128,13 +136,6 @@ def _published(entry: DatasetEntry) -> StimuliEntry:
     if not entry.stimuli:
         raise ConfigError(f"the manifest lists no stimuli of {entry.name}")
     return entry.stimuli[0]
-
-
-def _obtain(remote: RemoteFile, given: Path | None) -> bytes:
-    try:
-        return (given or _download(remote)).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{given} cannot be read: {error.strerror}") from error
 
 
 def _download(remote: RemoteFile) -> Path:

@@ -69,8 +69,8 @@ class StimulusSet:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
-    """One line of a labels file."""
+class LabelLine:
+    """One line of a labels file. stride: bytes from window to window; 0 without windows."""
 
     file: str
     label: int
@@ -92,7 +92,7 @@ def read_stimuli(folder: Path, benchmark: Benchmark, entry: DatasetEntry | None)
     missing, of another size, or named as no file of a set is.
     """
     table = _read(folder / LABELS, MAX_LABELS_BYTES)
-    lines = _lines(table, folder / LABELS, benchmark)
+    lines = parse_labels(table, folder / LABELS, benchmark)
     digest = sha256(table)
     known = () if entry is None else entry.stimuli
     published = next((item for item in known if item.labels.sha256 == digest), None)
@@ -109,6 +109,20 @@ def read_stimuli(folder: Path, benchmark: Benchmark, entry: DatasetEntry | None)
         set_sha256=digest_of((line.file, data) for line, data in contents),
         published=published,
     )
+
+
+def parse_labels(table: bytes, where: Path, benchmark: Benchmark) -> list[LabelLine]:
+    """The lines of a labels file, checked. Raises ConfigError that names `where`."""
+    try:
+        rows = list(csv.reader(io.StringIO(table.decode("ascii")), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{where} is no comma-separated table: {error}") from error
+    lines = [_line(row, f"{where}, line {at}", benchmark) for at, row in enumerate(rows, 1) if row]
+    if not lines:
+        raise ConfigError(f"{where} names no file")
+    if len({line.file for line in lines}) != len(lines):
+        raise ConfigError(f"{where} names a file twice")
+    return lines
 
 
 def digest_of(files: Iterable[tuple[str, bytes]]) -> str:
@@ -131,20 +145,7 @@ def random_stimuli(benchmark: Benchmark, count: int = 5, seed: int = 0) -> Stimu
     return StimulusSet("random", f"{count} random inputs, seed {seed}", tuple(items), count)
 
 
-def _lines(table: bytes, where: Path, benchmark: Benchmark) -> list[_Line]:
-    try:
-        rows = list(csv.reader(io.StringIO(table.decode("ascii")), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{where} is no comma-separated table: {error}") from error
-    lines = [_line(row, f"{where}, line {at}", benchmark) for at, row in enumerate(rows, 1) if row]
-    if not lines:
-        raise ConfigError(f"{where} names no file")
-    if len({line.file for line in lines}) != len(lines):
-        raise ConfigError(f"{where} names a file twice")
-    return lines
-
-
-def _line(row: list[str], where: str, benchmark: Benchmark) -> _Line:
+def _line(row: list[str], where: str, benchmark: Benchmark) -> LabelLine:
     cells = [cell.strip() for cell in row]
     wanted = "FILE,CLASSES,CLASS" + (",WINDOW_BYTES,STRIDE_BYTES" if benchmark.reconstructs else "")
     if len(cells) != wanted.count(",") + 1 or not all(cell.isdecimal() for cell in cells[1:]):
@@ -158,14 +159,14 @@ def _line(row: list[str], where: str, benchmark: Benchmark) -> _Line:
             f"0..{benchmark.classes - 1}"
         )
     if not benchmark.reconstructs:
-        return _Line(file, label, 0)
+        return LabelLine(file, label, 0)
     window, stride = int(cells[3]), int(cells[4])
     if window != benchmark.item_bytes or not 4 <= stride <= window or stride % 4:
         raise ConfigError(
             f"{where}: windows of {window} bytes every {stride}; expected {benchmark.item_bytes} "
             "and a stride of whole floats within them"
         )
-    return _Line(file, label, stride)
+    return LabelLine(file, label, stride)
 
 
 def _content(path: Path, benchmark: Benchmark) -> bytes:
@@ -181,7 +182,7 @@ def _content(path: Path, benchmark: Benchmark) -> bytes:
     return data
 
 
-def _windows(data: bytes, line: _Line, benchmark: Benchmark, folder: Path) -> tuple[bytes, ...]:
+def _windows(data: bytes, line: LabelLine, benchmark: Benchmark, folder: Path) -> tuple[bytes, ...]:
     if not benchmark.reconstructs:
         return (data,)
     if not np.isfinite(np.frombuffer(data, "<f4")).all():
