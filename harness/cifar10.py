@@ -45,7 +45,7 @@ _BINARY: Final = "cifar-10-batches-bin/test_batch.bin"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TestBatch:
+class Batch:
     """The test batch: images uint8 [N, 32, 32, 3] (RGB, 0..255), classes int64 [N].
 
     names: the images' file names; None where the archive has none (the binary form).
@@ -56,7 +56,7 @@ class TestBatch:
     names: tuple[str, ...] | None
 
 
-def read_test_batch(archive: Path) -> TestBatch:
+def read_test_batch(archive: Path) -> Batch:
     """The test batch of an archive.
 
     Raises ConfigError when the file is no CIFAR-10 archive or its test batch is not sound.
@@ -71,7 +71,7 @@ def read_test_batch(archive: Path) -> TestBatch:
     if labels.min() < 0 or labels.max() >= len(CLASSES):
         raise ConfigError(f"{where}: labels lie outside 0..{len(CLASSES) - 1}")
     images = np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-    return TestBatch(images, labels, names)
+    return Batch(images, labels, names)
 
 
 def read_test_set(archive: Path) -> tuple[Images, Labels]:

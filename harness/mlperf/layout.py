@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.artefacts import write_bytes
 from harness.cache import cache_dir
-from harness.cifar10 import TestBatch
+from harness.cifar10 import Batch
 from harness.data_fetch import make_folder
 from harness.dataset import load_array
 from harness.download import Wanted, download
@@ -29,9 +29,12 @@ class LaidOut:
 
 
 def write_stimuli(
-    folder: Path, files: Iterable[tuple[str, bytes]], labels: bytes, benchmark: Benchmark,
+    folder: Path,
+    files: Iterable[tuple[str, bytes]],
+    labels: bytes,
+    benchmark: Benchmark,
     entry: DatasetEntry | None,
-) -> LaidOut:  # fmt: skip
+) -> LaidOut:
     """Write files, then the labels; a folder without labels is an unfinished one.
 
     Raises ConfigError when something cannot be written, or does not read back as a sound set.
@@ -73,7 +76,7 @@ def copy_stimuli(source: Path, out: Path, benchmark: Benchmark, entry: DatasetEn
 
 
 def write_ic01_stimuli(
-    batch: TestBatch, out: Path, entry: DatasetEntry, labels: Path | None, index: Path | None
+    batch: Batch, out: Path, entry: DatasetEntry, labels: Path | None, index: Path | None
 ) -> LaidOut:
     """The images that the benchmark publishes as its set, uint8 RGB, to OUT/ic01.
 
@@ -107,7 +110,7 @@ def published_labels(entry: DatasetEntry, given: Path | None) -> bytes:
 
 
 def _numbers(
-    batch: TestBatch, rows: list[list[str]], published: StimuliEntry, index: Path | None
+    batch: Batch, rows: list[list[str]], published: StimuliEntry, index: Path | None
 ) -> list[int]:
     """Numbers of the rows' images within the test batch."""
     if batch.names is not None:

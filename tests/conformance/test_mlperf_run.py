@@ -3,10 +3,15 @@ trees that the official checker reads."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
+import re
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +36,7 @@ def _no_checker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 CHECKOUT = os.environ.get(VARIABLE)
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(("file", "name"), [("ic", "ic01"), ("kws", "kws01"), ("ad", "ad01")])
@@ -152,3 +158,80 @@ def test_the_official_checker_reads_the_tree(small: Path, tmp_path: Path) -> Non
     assert script is not None
     assert not run_checker(script, out / "submission").passed
     assert json.loads((results / "performance" / "results.json").read_text())[0]["mode"] == "p"
+
+
+RUNNER_PACKAGES = ("matplotlib", "sklearn", "usb", "yaml")
+LAUNCHER = """
+import runpy, sys
+sys.path.insert(0, sys.argv[1])
+import matplotlib, serial.tools.list_ports, usb.core
+matplotlib.use("Agg")
+port = type("Port", (), {"device": sys.argv[2], "vid": 0x0483, "pid": 0x374B, "description": ""})
+serial.tools.list_ports.comports = lambda *_: [port]
+usb.core.find = lambda **_: []
+sys.argv = ["main.py", *sys.argv[3:]]
+runpy.run_path(sys.path[0] + "/main.py", run_name="__main__")
+"""
+"""Starts the official runner, which looks for USB devices, on a pseudo-terminal."""
+
+
+def official_runner(folder: Path, runner: Path, data: Path, mode: str, script: Path) -> str:
+    """What the official runner of a checkout says at the end, about the board behind `dut`."""
+    words = [
+        *("-d", str(runner / "devices_kws_ic_vww.yaml"), "-t", str(script)),
+        *("-s", str(data), "-m", mode),
+    ]
+    command = [sys.executable, "-B", "-c", LAUNCHER, str(runner), str(folder / "dut"), *words]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+@contextlib.contextmanager
+def served(board: str, model: Path, folder: Path) -> Iterator[None]:
+    words = ["serve", "--board", board, "--model", model, "--profile", "kws01"]
+    command = [sys.executable, "-m", "harness", *map(str, words), "--pty", str(folder / "dut")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline().startswith("listening on")
+            yield
+        finally:
+            process.terminate()
+
+
+@pytest.mark.skipif(CHECKOUT is None, reason=f"{VARIABLE} names no checkout of mlcommons/tiny")
+@pytest.mark.skipif(
+    not all(importlib.util.find_spec(name) for name in RUNNER_PACKAGES),
+    reason=f"the official runner needs {', '.join(RUNNER_PACKAGES)}",
+)
+def test_the_official_runner_finds_the_same(small: Path, shared_dir: Path, tmp_path: Path) -> None:
+    """Within 1 %: the emulated board's time is its own. At least 10 s, the runner insists."""
+    assert CHECKOUT is not None
+    runner = Path(CHECKOUT) / "benchmark" / "runner"
+    model = shared_dir / "golden" / "kws.tflite"
+    request = MlperfRequest(
+        out=tmp_path / "out", board="virt-nrf54l15", benchmarks="kws01", data=small,
+        models=(f"kws01={model}",),
+    )  # fmt: skip
+    ours = run_mlperf(request).report["benchmarks"][0]
+    iterations = ours["performance"]["iterations"]
+    script = tmp_path / "performance.yaml"
+    script.write_text(
+        "kws01:\n  name: kws\n  model: kws01\n  truth_file: y_labels.csv\n  script:\n"
+        f"    - loop 5:\n      - download\n      - infer {iterations} 0\n"
+    )
+    with served("virt-nrf54l15", model, tmp_path):
+        performance = official_runner(tmp_path, runner, small, "p", script)
+        accuracy = official_runner(tmp_path, runner, small, "a", runner / "tests_accuracy.yaml")
+    median = re.search(r"Median throughput is\s+([\d.]+) inf", performance)
+    top1 = re.search(r"Top 1% = ([\d.]+)", accuracy)
+    area = re.search(r"AUC = ([\d.]+)", accuracy)
+    assert median is not None, performance[-1000:]
+    assert top1 is not None
+    assert area is not None
+    assert float(median[1]) == pytest.approx(ours["performance"]["throughput"], rel=0.01)
+    assert float(top1[1]) == pytest.approx(ours["accuracy"]["value"], abs=0.05)
+    assert float(area[1]) == pytest.approx(ours["accuracy"]["auc"], abs=0.0005)
