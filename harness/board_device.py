@@ -13,6 +13,7 @@ import numpy.typing as npt
 from compiler import AxonProgram, Dims, Op, encode
 from harness.artefacts import sha256
 from harness.board import BoardKind, BoardSpec, image_board, load_boards
+from harness.board_image import Target, build_board_image, check_target
 from harness.device import Array, DeviceInfo, Inference, check_inputs
 from harness.errors import BoardNotFound, ConfigError, DeviceFault, ProtocolError
 from harness.link import RunOptions
@@ -38,8 +39,8 @@ SOURCES: Final[Mapping[BoardKind, str]] = {
 class BoardChoice:
     """How to reach and prepare a board; every field has a default that the board file gives.
 
-    port: serial device or URL. firmware_folder: where builds are kept. realtime: hold an emulated
-    board back to real time.
+    port: serial device or URL. target: what runs the model. firmware_folder: where builds are kept.
+    realtime: hold an emulated board back to real time.
     """
 
     serial_number: str | None = None
@@ -50,6 +51,7 @@ class BoardChoice:
     realtime: bool = False
     profile: str = ""
     firmware_folder: Path | None = None
+    target: Target = "cpu"
 
 
 @dataclass(slots=True, eq=False)
@@ -218,9 +220,14 @@ def open_line(board: BoardSpec, program: AxonProgram, choice: BoardChoice) -> Tr
 
 
 def plan_session(board: BoardSpec, program: AxonProgram, choice: BoardChoice) -> SessionPlan:
-    """The steps for this kind of board. Raises ConfigError for a board that runs no firmware."""
+    """The steps for this kind of board.
+
+    Raises ConfigError for a board that runs no firmware, and for the NPU on a board without one.
+    """
     if board.link is None:
         raise ConfigError(f"the board '{board.name}' runs no firmware")
+    if choice.target == "npu":
+        check_target(board, load_boards(), choice.target)
     plans: dict[BoardKind, Callable[[BoardSpec, AxonProgram, BoardChoice], SessionPlan]] = {
         BoardKind.PROCESS: _plan_process,
         BoardKind.EMULATED: _plan_emulated,
@@ -315,10 +322,14 @@ def _plan_hardware(board: BoardSpec, program: AxonProgram, choice: BoardChoice) 
 
 
 def _build_image(board: BoardSpec, program: AxonProgram, choice: BoardChoice) -> FirmwareImage:
-    from harness.firmware_build import build_firmware, firmware_model
-
-    model = firmware_model(program, profile=choice.profile, memory=board.memory)
-    return build_firmware(board, model, toolchain=choice.toolchain, folder=choice.firmware_folder)
+    return build_board_image(
+        board,
+        program,
+        target=choice.target,
+        toolchain=choice.toolchain,
+        profile=choice.profile,
+        folder=choice.firmware_folder,
+    )
 
 
 def _rates(board: BoardSpec) -> tuple[int, tuple[int, ...]]:

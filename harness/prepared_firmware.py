@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from compiler import AxonProgram, CompileOptions
-from harness.board import BoardKind, BoardSpec, Memory, image_board
+from compiler import CompileOptions
+from harness.board import BoardSpec, image_board
+from harness.board_image import Target, build_board_image, check_target
 from harness.errors import ConfigError
-from harness.firmware_build import FirmwareImage, build_firmware, firmware_model
+from harness.firmware_build import FirmwareImage
 from harness.firmware_source import profile_of
 from harness.model_file import read_model
 from harness.program import load_program
-from harness.west_build import build_zephyr
-
-Target = Literal["cpu", "npu"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,38 +47,6 @@ def prepare_image(
     file = read_model(choice.model)
     program = load_program(file, CompileOptions(name=file.name, output=choice.output))
     profile = profile_of(choice.model.stem) if choice.profile is None else choice.profile
-    if choice.target == "npu":
-        return _build_for_npu(owner, owner.memory, program, choice.toolchain, profile)
-    model = firmware_model(program, profile=profile, memory=owner.memory)
-    if choice.toolchain == "west":
-        return build_zephyr(owner, model)
-    return build_firmware(owner, model, toolchain=choice.toolchain)
-
-
-def check_target(board: BoardSpec, boards: Mapping[str, BoardSpec], target: Target) -> None:
-    """Raise ConfigError when `board` cannot run models on `target`."""
-    if target == "npu" and not board.has_npu:
-        able = [
-            other.name
-            for other in boards.values()
-            if other.has_npu and other.kind is BoardKind.HARDWARE
-        ]
-        raise ConfigError(
-            f"the board '{board.name}' ({board.title}) has no NPU: build for the CPU (leave out "
-            f"--target npu), or for a board with the NPU ({', '.join(sorted(able))})"
-        )
-
-
-def _build_for_npu(
-    owner: BoardSpec, memory: Memory, program: AxonProgram, toolchain: str | None, profile: str
-) -> FirmwareImage:
-    from harness.vendor.board_firmware import foreign_code, npu_board_model, zephyr_addition
-    from harness.vendor.driver import generate_for
-
-    code = generate_for(program)
-    model = npu_board_model(program, code, memory, profile=profile)
-    if toolchain == "west":
-        return build_zephyr(owner, model, addition=zephyr_addition(program, code, model))
-    return build_firmware(
-        owner, model, toolchain=toolchain, foreign=foreign_code(program, code, model)
+    return build_board_image(
+        owner, program, target=choice.target, toolchain=choice.toolchain, profile=profile
     )

@@ -17,6 +17,7 @@ from harness.artefacts import (
     open_folder,
     write_manifest,
 )
+from harness.board_image import Target
 from harness.compare import Comparison, Side, compare, layer_difference
 from harness.compiled import Compiled, Source, gather, write_compiled, write_files
 from harness.dataset import Dataset, InputSpec, load_dataset, random_dataset
@@ -54,7 +55,8 @@ class RunRequest:
     """What to run. model, data None: the embedded ones; a model without data gets random samples.
 
     kernels: the golden's kernel sets, the primary one first. output, transpose and skip_softmax
-    are the compiler's. out: result folder, or None to write nothing.
+    are the compiler's. out: result folder, or None to write nothing. target: what runs the model on
+    a real board.
     """
 
     board: str = "sim"
@@ -70,6 +72,7 @@ class RunRequest:
     require_hardware: bool = False
     serial_number: str | None = None
     port: str | None = None
+    target: Target = "cpu"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,6 +159,7 @@ def prepare(request: RunRequest) -> Prepared:
         require_hardware=request.require_hardware,
         serial_number=request.serial_number,
         port=request.port,
+        target=request.target,
     )
     if request.limit is not None and request.limit < 1:
         raise ConfigError(f"the limit is {request.limit}; expected at least 1 sample")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # Resolving 'sim' must stay cheap: pytest does it in every pr
     from compiler import AxonProgram
     from harness.board import BoardSpec
     from harness.board_device import BoardChoice
+    from harness.board_image import Target
     from harness.device import Device
 
 SIMULATOR: Final = "sim"
@@ -27,7 +28,7 @@ class Selection:
     """asked: the user's word; name: the board that runs; source: its label.
 
     fallback: None, or the sentence that says why the simulator stands in. serial_number, port:
-    which board, when several fit.
+    which board, when several fit. target: what runs the model on a real board.
     """
 
     asked: str
@@ -36,6 +37,7 @@ class Selection:
     fallback: str | None = None
     serial_number: str | None = None
     port: str | None = None
+    target: Target = "cpu"
 
 
 def select_board(
@@ -44,13 +46,15 @@ def select_board(
     require_hardware: bool = False,
     serial_number: str | None = None,
     port: str | None = None,
+    target: Target = "cpu",
 ) -> Selection:
     """Resolve a board name.
 
     Emulated boards and the firmware as a process are always there. A real board that is not
     connected falls back to the simulator; with a port given it counts as connected. Raises
-    ConfigError for an unknown name (the sentence lists the known ones), and BoardNotFound when two
-    boards fit or when hardware is required and there is none.
+    ConfigError for an unknown name (the sentence lists the known ones) and for the NPU on a board
+    without one, and BoardNotFound when two boards fit or when hardware is required and there is
+    none.
     """
     if asked == SIMULATOR:
         if require_hardware:
@@ -58,6 +62,7 @@ def select_board(
         return Selection(asked, SIMULATOR, "sim")
     from harness.board import BoardKind, load_boards
     from harness.board_device import SOURCES
+    from harness.board_image import check_target
 
     boards = load_boards()
     board = _connected_member(asked, boards, reachable=port is not None)
@@ -66,7 +71,9 @@ def select_board(
     if board is not None:
         if require_hardware and board.kind is not BoardKind.HARDWARE:
             raise BoardNotFound(_not_hardware(asked))
-        return Selection(asked, board.name, SOURCES[board.kind], None, serial_number, port)
+        if target == "npu":
+            check_target(board, boards, target)
+        return Selection(asked, board.name, SOURCES[board.kind], None, serial_number, port, target)
     missing = f"no board that fits '{asked}' is connected"
     if require_hardware:
         raise BoardNotFound(f"{missing}: plug one in, or leave out --require-hardware")
@@ -118,4 +125,6 @@ def open_device(selection: Selection, program: AxonProgram) -> Device:
 def _choice(selection: Selection) -> BoardChoice:
     from harness.board_device import BoardChoice
 
-    return BoardChoice(serial_number=selection.serial_number, port=selection.port)
+    return BoardChoice(
+        serial_number=selection.serial_number, port=selection.port, target=selection.target
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.board import BoardSpec, resolve
+from harness.cli.target_argument import add_target_argument
 from harness.connected import as_connected, find_connected
 from harness.firmware_build import FirmwareImage
 from harness.firmware_source import PROFILES
@@ -25,12 +26,7 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_MODEL,
         help="int8 TFLite model or Axon binary (default: the embedded model)",
     )
-    parser.add_argument(
-        "--target",
-        choices=("cpu", "npu"),
-        default="cpu",
-        help="what runs the model; npu links code from Nordic's SDK (default: cpu)",
-    )
+    add_target_argument(parser)
     parser.add_argument("--toolchain", choices=("zig", "gcc", "west"), help="default: the board's")
     parser.add_argument(
         "--output", choices=("int8", "int32"), default="int8", help="output of the program"

@@ -8,6 +8,7 @@ from typing import Final
 
 from rich.console import Console
 
+from harness.cli.target_argument import add_target_argument
 from harness.errors import ConfigError, ExitCode
 from harness.golden import KernelSet
 from harness.report.progress import progress_bar
@@ -32,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--serial-number", metavar="S", help="probe of the board, when several fit")
     parser.add_argument("--port", metavar="P", help="serial port or URL of the board")
+    add_target_argument(parser)
     parser.add_argument(
         "--model", type=Path, metavar="M.tflite", help="int8 TFLite model (default: embedded)"
     )
@@ -95,6 +97,7 @@ def execute(arguments: argparse.Namespace) -> int:
         require_hardware=arguments.require_hardware,
         serial_number=arguments.serial_number,
         port=arguments.port,
+        target=arguments.target,
     )
     with progress_bar() as observe:
         result = run(request, observe)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from harness.cli.target_argument import add_target_argument
 from harness.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="MLPerf Tiny profile: ic01, kws01, vww01 or ad01 (default: from the model's name)",
     )
     parser.add_argument("--toolchain", choices=("zig", "gcc"), help="compiler (default: board's)")
+    add_target_argument(parser)
     parser.add_argument("--serial-number", metavar="S", help="probe, when several fit")
     parser.add_argument("--port", metavar="P", help="serial port or URL of the board")
     parser.add_argument(
@@ -73,6 +75,7 @@ def execute(arguments: argparse.Namespace) -> int:
         serial_number=arguments.serial_number,
         port=arguments.port,
         toolchain=arguments.toolchain,
+        target=arguments.target,
         allow_erase_all=arguments.allow_erase_all,
         realtime=arguments.realtime,
         profile=profile,

@@ -23,7 +23,9 @@ FIXTURES: Final = Path(__file__).parents[1] / "fixtures" / "vendor" / "driver"
 DIMS: Final = Dims(2, 3, 2)
 ELEMENTS: Final = 12
 KIT: Final = load_boards()["nrf54lm20dk"]
-EMULATED: Final = dataclasses.replace(load_boards()["virt-nrf54l15"], runs_image_of=KIT.name)
+EMULATED: Final = dataclasses.replace(
+    load_boards()["virt-nrf54l15"], runs_image_of=KIT.name, features=KIT.features
+)
 _AXONS: Final = range(0x50056000, 0x50057000)
 _PENDING: Final = 0xE000E208
 _CLEAR_PENDING: Final = 0xE000E288

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from compiler import build_image
 from harness.board import BoardSpec
+from harness.board_device import BoardChoice, open_board_device
 from harness.cli import main
 from harness.errors import ConfigError, DeviceFault, ExitCode, ToolchainError
 from harness.firmware_build import FirmwareImage, build_firmware
@@ -19,8 +21,11 @@ from harness.link import Link
 from harness.vendor.board_firmware import LIBRARY, buffer_bytes, foreign_code, npu_board_model
 from harness.vendor.sdk import VARIABLE
 from tests.support.npu_board import (
+    DIMS,
     ELEMENTS,
+    EMULATED,
     KIT,
+    SilentNpu,
     made_up_code,
     made_up_program,
     made_up_sdk,
@@ -164,3 +169,26 @@ def test_driver_code_that_does_not_compile(tmp_path: Path) -> None:
         build_firmware(
             KIT, model, folder=tmp_path, foreign=dataclasses.replace(foreign, files=broken)
         )
+
+
+@pytest.mark.parametrize("command", ["run", "serve"])
+def test_no_command_runs_the_npu_of_a_board_without_one(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--board", "virt-nrf54l15", "--target", "npu"]) == ExitCode.INPUT
+    assert "'virt-nrf54l15' (emulated nRF54L15) has no NPU" in capsys.readouterr().err
+
+
+def test_a_session_builds_for_the_target_that_was_chosen(
+    image: FirmwareImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.vendor.driver._SHORTEST_LIMIT_CYCLES", 200_000)
+    code = made_up_code(PROGRAM, made_up_sdk(tmp_path / "sdk"))
+    monkeypatch.setattr("harness.vendor.driver.generate_for", lambda _: code)
+    monkeypatch.setattr("harness.virtual.machine.Chip", SilentNpu)
+    choice = BoardChoice(firmware_folder=image.manifest.parent.parent, target="npu")
+    with closing(open_board_device(EMULATED, PROGRAM, choice)) as device:
+        assert device.info.backend == "firmware, npu"
+        assert device.info.versions["firmware_build"] == image.build_id.hex()
+        result = device.infer(np.zeros((1, *DIMS.shape), np.int8))
+        assert result.outputs[0].ravel().tolist() == [1, 0, *([1] * (ELEMENTS - 2))]
