@@ -4,39 +4,27 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from harness.cli import COMMANDS, build_parser, main
+from tests.support.documents import DOCUMENTS, ROOT, commands, is_synopsis
 
-ROOT = Path(__file__).parents[2]
 EMBEDDED = ROOT / "harness" / "embedded"
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-
-
-def _commands(document: Path, tool: str) -> Iterator[str]:
-    """Lines of indented or fenced blocks that start with a tool's name; comments are cut."""
-    fenced = False
-    for line in document.read_text(encoding="utf-8").splitlines():
-        if line.startswith("```"):
-            fenced = not fenced
-        elif (fenced or line.startswith("    ")) and line.strip().startswith(f"{tool} "):
-            yield line.strip().split("  #")[0].split(" # ")[0].strip()
 
 
 AXONRIG = [
     pytest.param(command, id=f"{document.name}: {command}")
     for document in DOCUMENTS
-    for command in _commands(document, "axonrig")
+    for command in commands(document, "axonrig")
 ]
 MAKE = [
     pytest.param(command, id=f"{document.name}: {command}")
     for document in DOCUMENTS
-    for command in _commands(document, "make")
+    for command in commands(document, "make")
 ]
 
 
@@ -51,7 +39,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 @pytest.mark.parametrize("command", AXONRIG)
 def test_commands_and_options_exist(command: str) -> None:
     words = shlex.split(command)[1:]
-    if any(word in ("...", "COMMAND") or "[" in word or "|" in word for word in words):
+    if is_synopsis(command):
         words = [word for word in words if word in COMMANDS]
         assert words, command
         return

@@ -24,6 +24,7 @@ def run_line(line: str, scenario: str, memory: dict[int, bytes]) -> int:
         print(f"00FFC31C = {value} ")
     elif line.startswith("loadfile"):
         elf = Path(line.split('"')[1]).with_suffix(".elf")
+        Path(os.environ["FAKE_LOG"]).with_suffix(".flashed").write_text(str(elf), encoding="utf-8")
         memory.update({part.address: part.data for part in load_elf(elf).segments})
         print("O.K.")
     elif match := re.match(r'savebin "(.+)", (0x[0-9a-f]+), (0x[0-9a-f]+)', line):

@@ -99,7 +99,11 @@ def main() -> int:
         marker.touch()
         return end({})
     if command == "program":
-        return program(scenario)
+        status = program(scenario)
+        if not status:
+            image = words[words.index("--firmware") + 1]
+            log.with_suffix(".flashed").write_text(image, encoding="utf-8")
+        return status
     return fail(2, f"unknown command {command}")
 
 

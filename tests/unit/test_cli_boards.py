@@ -4,58 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from harness.board import load_boards
 from harness.cli import main
 from harness.errors import BoardNotFound, ExitCode
 from harness.flasher.procedure import probe_lock
-from harness.transport import Transport
-from harness.virtual.board import VirtualBoard, open_virtual_board
+from harness.virtual.board import VirtualBoard
 from tests.support.fake_tools import FakeTools, install
-
-SERIAL = "001057712345"
-
-
-@dataclass(slots=True)
-class Kit:
-    """A kit on this desk, as far as the commands can tell: its chip is the emulated one."""
-
-    tools: FakeTools
-    cache: Path
-    opened: list[str]
-
-    @property
-    def built(self) -> Path:
-        """The image that was built last."""
-        images = self.cache.glob("firmware/nrf54l15dk-*/firmware.elf")
-        return max(images, key=lambda path: path.stat().st_mtime_ns)
-
-    def open_port(self, name: str, baud: int) -> Transport:
-        """Instead of the serial port."""
-        assert baud == 115200
-        self.opened.append(name)
-        boards = load_boards()
-        return open_virtual_board(boards["virt-nrf54l15"], boards["nrf54l15dk"], self.built)
+from tests.support.kit import SERIAL, Kit, plug_in
 
 
 @pytest.fixture
 def kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kit:
-    tools = install(tmp_path, monkeypatch, "nrfutil")
-    ports = [
-        SimpleNamespace(device=f"/dev/ttyACM{i}", location=f"1-2:1.{2 * i}", vid=0x1366,
-                        serial_number=SERIAL)
-        for i in range(2)
-    ]  # fmt: skip
-    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: ports)
-    kit = Kit(tools, tmp_path / "cache", [])
-    for module in ("harness.cli.flash_command", "harness.doctor"):
-        monkeypatch.setattr(f"{module}.open_port", kit.open_port)
-    return kit
+    return plug_in(tmp_path, monkeypatch, "nrfutil")
 
 
 @pytest.fixture
@@ -139,8 +102,8 @@ def test_flash_stops_after_the_second_wrong_answer(
     kit: Kit, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["build", "--board", "nrf54l15dk", "--profile", "kws01"]) == ExitCode.OK
-    old = kit.built
-    monkeypatch.setattr(Kit, "built", property(lambda _: old))
+    old = kit.image
+    monkeypatch.setattr(Kit, "image", property(lambda _: old))
     assert main(["flash", "--board", "nrf54l15dk"]) == ExitCode.INFRASTRUCTURE
     assert "not the one that was flashed, twice" in capsys.readouterr().err
     assert sum(" program " in call for call in kit.tools.calls) == 2
