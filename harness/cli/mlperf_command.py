@@ -10,7 +10,8 @@ from rich.console import Console
 
 from harness.errors import ExitCode
 from harness.mlperf.performance import AIM_S
-from harness.mlperf.run import MODES, SUBMISSION, MlperfRequest, run_mlperf
+from harness.mlperf.plan import MODES, SUBMISSION, MlperfRequest
+from harness.mlperf.run import run_mlperf
 from harness.mlperf.table import print_tables
 from harness.report.progress import progress_bar
 
@@ -73,7 +74,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Run the command: 0 when no deciding rule failed, 1 when one did."""
+    """Run the command: 0 when no deciding rule failed, 1 when one did, 4 when a device did."""
     request = MlperfRequest(
         out=arguments.out,
         board=arguments.board,
@@ -100,4 +101,6 @@ def execute(arguments: argparse.Namespace) -> int:
         markup=False,
         soft_wrap=True,
     )
+    if result.failed:
+        return int(ExitCode.INFRASTRUCTURE)
     return int(ExitCode.OK if result.met else ExitCode.NO)

@@ -47,15 +47,21 @@ class BenchmarkFacts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunFacts:
-    """What a run gave. skipped: sentences about what did not run."""
+    """What a run gave. skipped, failed: sentences about what did not run, and what broke off."""
 
     selection: Selection
     clock: Clock
     mode: str
     benchmarks: tuple[BenchmarkFacts, ...]
     skipped: tuple[str, ...]
+    failed: tuple[str, ...]
     checked: CheckerResult | None
     created: datetime
+
+    @property
+    def met(self) -> bool:
+        """Whether no rule that decides was broken."""
+        return all(item.met for item in self.benchmarks)
 
 
 def build_report(facts: RunFacts) -> dict[str, Any]:
@@ -71,9 +77,10 @@ def build_report(facts: RunFacts) -> dict[str, Any]:
         "board_asked": facts.selection.asked,
         "fallback": facts.selection.fallback,
         "mode": facts.mode,
-        "met": all(item.met for item in facts.benchmarks),
+        "met": facts.met,
         "benchmarks": [_benchmark(item) for item in facts.benchmarks],
         "skipped": list(facts.skipped),
+        "failed": list(facts.failed),
         "checker": None
         if facts.checked is None
         else {"passed": facts.checked.passed, "said": list(facts.checked.lines)},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -10,29 +9,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from compiler import AxonProgram, CompileOptions, encode
+from compiler import encode
 from harness.artefacts import json_bytes, open_folder, sha256, write_bytes, write_manifest
-from harness.errors import ConfigError
-from harness.manifest import Manifest, load_manifest
+from harness.errors import BoardError, ToolchainError
 from harness.mlperf.accuracy import Accuracy, measure_accuracy
-from harness.mlperf.benchmarks import Benchmark, Metric, select_benchmarks
-from harness.mlperf.checker import CheckerResult, find_checker, run_checker
-from harness.mlperf.dut import Clock, Dut, SimDut, TextDut, check_program
-from harness.mlperf.models import BenchmarkModel, find_models, how_to_get
-from harness.mlperf.performance import AIM_S, Performance, measure_performance
+from harness.mlperf.checker import CheckerResult, run_checker
+from harness.mlperf.dut import Clock, Dut, SimDut, TextDut
+from harness.mlperf.performance import Performance, measure_performance
+from harness.mlperf.plan import SUBMISSION, Job, MlperfRequest, Plan, make_plan
 from harness.mlperf.report import SCHEMA, BenchmarkFacts, RunFacts, build_report
 from harness.mlperf.rules import Facts, check_rules
-from harness.mlperf.stimuli import StimulusSet, find_folder, random_stimuli, read_stimuli
 from harness.mlperf.submission import BenchmarkSession, SystemFacts, results_tree
-from harness.program import load_program
 from harness.progress import Observer, Progress
-from harness.selection import SIMULATOR, Selection, select_board
+from harness.selection import SIMULATOR
 
-MODES: Final = ("performance", "accuracy", "all")
-SUBMISSION: Final = "submission"
 VIRTUAL_STAMP: Final = "0000.000000"
 """Begins the lines of a result whose time is virtual: it was at no time of day."""
-_SUBMITTER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SUFFIX: Final = {
     Clock.MEASURED: "",
     Clock.HOST: "_this_machine",
@@ -42,194 +34,74 @@ _SUFFIX: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class MlperfRequest:
-    """What to measure.
-
-    benchmarks: a comma-separated list or "all"; mode: one of MODES. data: folder with one folder
-    per benchmark. models: see `find_models`. supply_v: for estimated energy. limit: files of the
-    accuracy set. aim_s: length of a window. checker: a checkout of mlcommons/tiny.
-    """
-
-    out: Path
-    board: str = SIMULATOR
-    benchmarks: str = "all"
-    mode: str = "all"
-    data: Path | None = None
-    models: tuple[str, ...] = ()
-    supply_v: float | None = None
-    limit: int | None = None
-    aim_s: float = AIM_S
-    submitter: str = "your_organization"
-    checker: Path | None = None
-    require_hardware: bool = False
-    serial_number: str | None = None
-    port: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class MlperfResult:
-    """report: as in report.json. folder: where the artefacts are. met: no deciding rule failed."""
+    """report: as in report.json. folder: where the artefacts are. met: no deciding rule failed.
+
+    failed: a sentence for each benchmark whose device failed.
+    """
 
     report: dict[str, Any]
     folder: Path
     met: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Job:
-    """One benchmark, ready to run. stimuli: random ones when there is no data."""
-
-    model: BenchmarkModel
-    program: AxonProgram
-    stimuli: StimulusSet
-
-    @property
-    def benchmark(self) -> Benchmark:
-        return self.model.benchmark
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Plan:
-    """Everything that can fail before a device is opened."""
-
-    request: MlperfRequest
-    selection: Selection
-    clock: Clock
-    jobs: tuple[_Job, ...]
-    skipped: tuple[str, ...]
-    checker: Path | None
+    failed: tuple[str, ...]
 
 
 @dataclass(slots=True, eq=False)
 class _Outcome:
-    """What a job gave."""
+    """What a job gave. opening, logs: lines of the session, by mode."""
 
     performance: Performance | None = None
     accuracy: Accuracy | None = None
     estimate: dict[str, Any] | None = None
     device: str = ""
+    opening: list[str] = field(default_factory=list)
     logs: dict[str, list[str]] = field(default_factory=dict)
 
 
 def run_mlperf(request: MlperfRequest, observe: Observer | None = None) -> MlperfResult:
-    """Measure, judge and write. Raises HarnessError or CompilerError with one sentence; then the
-    folder has no manifest."""
-    plan = _plan(request)
+    """Measure, judge and write.
+
+    A benchmark whose device fails does not take the finished ones with it. Raises HarnessError or
+    CompilerError with one sentence: when nothing could be measured, before there is a manifest;
+    when the submission checker broke, after everything was written.
+    """
+    plan = make_plan(request)
     folder = open_folder(request.out)
-    if (folder / SUBMISSION).exists():
-        raise ConfigError(f"{folder / SUBMISSION} exists: choose another folder with --out")
     created = datetime.now(UTC)
-    outcomes = [_run_job(plan, job, observe) for job in plan.jobs]
-    names = _write_tree(folder, plan, outcomes, created)
-    checked = None if plan.checker is None else run_checker(plan.checker, folder / SUBMISSION)
-    facts = _facts(plan, outcomes, checked, created)
+    done, failed = _run_jobs(plan, observe)
+    names = _write_tree(folder, plan, done, created)
+    checked, broken = _check_tree(plan, folder)
+    facts = _facts(plan, done, failed, checked, created)
     report = build_report(facts)
     write_bytes(folder / "report.json", json_bytes(report))
     write_manifest(folder, [*names, "report.json"], {"schema": SCHEMA, "kind": "mlperf"})
-    return MlperfResult(report, folder, all(item.met for item in facts.benchmarks))
-
-
-# --- before anything runs ------------------------------------------------------------------------
-
-
-def _plan(request: MlperfRequest) -> _Plan:
-    _check(request)
-    benchmarks = select_benchmarks(request.benchmarks)
-    selection = select_board(
-        request.board,
-        require_hardware=request.require_hardware,
-        serial_number=request.serial_number,
-        port=request.port,
-    )
-    manifest = load_manifest()
-    models = find_models(request.models, benchmarks, manifest)
-    missing = [item for item in benchmarks if item.name not in models]
-    if missing and (request.benchmarks != "all" or not models):
-        raise ConfigError(how_to_get(missing, manifest))
-    skipped = [how_to_get(missing, manifest)] if missing else []
-    jobs = []
-    for model in models.values():
-        stimuli = _stimuli(request, model.benchmark, manifest, only=len(benchmarks) == 1)
-        if stimuli.origin == "random":
-            skipped.append(_no_data(request, model.benchmark, manifest))
-        jobs.append(_Job(model, _program(model), stimuli))
-    checker = find_checker(request.checker)
-    return _Plan(request, selection, _clock(selection), tuple(jobs), tuple(skipped), checker)
-
-
-def _check(request: MlperfRequest) -> None:
-    if request.mode not in MODES:
-        raise ConfigError(f"unknown mode '{request.mode}'; known are {', '.join(MODES)}")
-    if request.supply_v is not None and not 1.0 <= request.supply_v <= 6.0:
-        raise ConfigError(f"--supply is {request.supply_v:g}; expected 1 to 6 volts")
-    if request.limit is not None and request.limit < 1:
-        raise ConfigError(f"--limit is {request.limit}; expected at least 1 file")
-    if not 0.01 <= request.aim_s <= 20.0:
-        raise ConfigError(f"--window is {request.aim_s:g}; expected 0.01 to 20 seconds")
-    if not _SUBMITTER.fullmatch(request.submitter):
-        raise ConfigError(
-            f"--submitter is '{request.submitter[:80]}'; expected letters, digits, '_', '.' and "
-            "'-': it becomes a folder's name"
-        )
-
-
-def _clock(selection: Selection) -> Clock:
-    if selection.name == SIMULATOR:
-        return Clock.ESTIMATED
-    from harness.board import BoardKind, load_boards
-    from harness.board_device import runs_vendor_simulator
-
-    board = load_boards()[selection.name]
-    if runs_vendor_simulator(board):
-        raise ConfigError(
-            f"'{board.name}' answers with ticks of Nordic's simulator, which the MLPerf Tiny "
-            "commands do not carry: use --board sim"
-        )
-    return {
-        BoardKind.PROCESS: Clock.HOST,
-        BoardKind.EMULATED: Clock.EMULATED,
-        BoardKind.HARDWARE: Clock.MEASURED,
-    }[board.kind]
-
-
-def _stimuli(
-    request: MlperfRequest, benchmark: Benchmark, manifest: Manifest, *, only: bool
-) -> StimulusSet:
-    folder = None if request.data is None else find_folder(request.data, benchmark, only=only)
-    if folder is None:
-        if request.mode == "accuracy":
-            raise ConfigError(_no_data(request, benchmark, manifest))
-        return random_stimuli(benchmark)
-    stimuli = read_stimuli(folder, benchmark, manifest.datasets.get(benchmark.name))
-    labels = {item.label for item in stimuli.part(request.limit).items}
-    if request.mode != "performance" and benchmark.metric is Metric.AUC and len(labels) < 2:
-        raise ConfigError(
-            f"{folder}: the accuracy files are all of class {labels.pop()}; the area under the "
-            "ROC curve needs both"
-        )
-    return stimuli
-
-
-def _no_data(request: MlperfRequest, benchmark: Benchmark, manifest: Manifest) -> str:
-    entry = manifest.datasets.get(benchmark.name)
-    source = "" if entry is None else f" of {entry.title}"
-    where = "--data names no folder" if request.data is None else f"{request.data} holds none"
-    return (
-        f"no inputs for {benchmark.name}{source} ({where}): accuracy is not measured, and windows "
-        f"take random inputs; 'axonrig data {benchmark.name} --help' says how to get them"
-    )
-
-
-def _program(model: BenchmarkModel) -> AxonProgram:
-    program = load_program(model.file, CompileOptions(name=model.file.name))
-    check_program(program, model.benchmark, str(model.file.path))
-    return program
+    if broken is not None:
+        raise broken
+    return MlperfResult(report, folder, facts.met, failed)
 
 
 # --- running -------------------------------------------------------------------------------------
 
 
-def _run_job(plan: _Plan, job: _Job, observe: Observer | None) -> _Outcome:
+def _run_jobs(
+    plan: Plan, observe: Observer | None
+) -> tuple[list[tuple[Job, _Outcome]], tuple[str, ...]]:
+    """What each job gave, and a sentence for each that failed. Raises BoardError when all did."""
+    done: list[tuple[Job, _Outcome]] = []
+    failed: list[str] = []
+    for job in plan.jobs:
+        try:
+            done.append((job, _run_job(plan, job, observe)))
+        except BoardError as error:
+            if len(plan.jobs) == 1:
+                raise
+            failed.append(f"{job.benchmark.name} failed: {error}")
+    if not done:
+        raise BoardError("; ".join(failed))
+    return done, tuple(failed)
+
+
+def _run_job(plan: Plan, job: Job, observe: Observer | None) -> _Outcome:
     outcome = _Outcome()
     if plan.clock is Clock.ESTIMATED:
         from harness.estimate import estimate_program
@@ -259,8 +131,8 @@ def _run_job(plan: _Plan, job: _Job, observe: Observer | None) -> _Outcome:
 
 
 @contextmanager
-def _open_dut(plan: _Plan, job: _Job, outcome: _Outcome) -> Iterator[Dut]:
-    log = outcome.logs.setdefault("opening", [])
+def _open_dut(plan: Plan, job: Job, outcome: _Outcome) -> Iterator[Dut]:
+    log = outcome.opening
     if outcome.estimate is not None:
         microseconds = outcome.estimate["device_time"]["us"]
         with closing(SimDut(job.program, job.benchmark, microseconds, log)) as simulated:
@@ -290,7 +162,11 @@ def _stage(observe: Observer | None, stage: str) -> Progress | None:
 
 
 def _facts(
-    plan: _Plan, outcomes: list[_Outcome], checked: CheckerResult | None, created: datetime
+    plan: Plan,
+    done: list[tuple[Job, _Outcome]],
+    failed: tuple[str, ...],
+    checked: CheckerResult | None,
+    created: datetime,
 ) -> RunFacts:
     return RunFacts(
         selection=plan.selection,
@@ -307,15 +183,16 @@ def _facts(
                 estimate=outcome.estimate,
                 findings=check_rules(_judged(plan, job, outcome)),
             )
-            for job, outcome in zip(plan.jobs, outcomes, strict=True)
+            for job, outcome in done
         ),
         skipped=plan.skipped,
+        failed=failed,
         checked=checked,
         created=created,
     )
 
 
-def _judged(plan: _Plan, job: _Job, outcome: _Outcome) -> Facts:
+def _judged(plan: Plan, job: Job, outcome: _Outcome) -> Facts:
     return Facts(
         benchmark=job.benchmark,
         stimuli=job.stimuli,
@@ -328,13 +205,12 @@ def _judged(plan: _Plan, job: _Job, outcome: _Outcome) -> Facts:
 
 
 def _write_tree(
-    folder: Path, plan: _Plan, outcomes: list[_Outcome], created: datetime
+    folder: Path, plan: Plan, done: list[tuple[Job, _Outcome]], created: datetime
 ) -> list[str]:
     """Write the results tree; names relative to `folder`."""
     sessions = []
-    for job, outcome in zip(plan.jobs, outcomes, strict=True):
-        opening = outcome.logs.pop("opening", [])
-        logs = {mode: [*opening, *lines] for mode, lines in outcome.logs.items()}
+    for job, outcome in done:
+        logs = {mode: [*outcome.opening, *lines] for mode, lines in outcome.logs.items()}
         sessions.append(
             BenchmarkSession(job.benchmark, outcome.performance, outcome.accuracy, logs)
         )
@@ -348,7 +224,17 @@ def _write_tree(
     return names
 
 
-def _system(plan: _Plan) -> SystemFacts:
+def _check_tree(plan: Plan, folder: Path) -> tuple[CheckerResult | None, ToolchainError | None]:
+    """What the submission checker said; an error of its own must not cost the measurement."""
+    if plan.checker is None:
+        return None, None
+    try:
+        return run_checker(plan.checker, folder / SUBMISSION), None
+    except ToolchainError as error:
+        return CheckerResult(passed=False, lines=(str(error),)), error
+
+
+def _system(plan: Plan) -> SystemFacts:
     name = plan.selection.name
     notes = {
         Clock.MEASURED: "Measured by axonrig's own client, not by the official runner.",

@@ -18,7 +18,7 @@ def print_tables(report: Mapping[str, Any], console: Console) -> None:
     console.print(_rules(report))
     for reason in _reasons(report):
         console.print(reason, markup=False, highlight=False, soft_wrap=True)
-    for note in filter(None, [report["fallback"], *report["skipped"]]):
+    for note in filter(None, [report["fallback"], *report["skipped"], *report["failed"]]):
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     checker = report["checker"]
     if checker is not None:

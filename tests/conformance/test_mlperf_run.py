@@ -23,7 +23,8 @@ from harness.firmware_build import firmware_model
 from harness.mlperf.benchmarks import BENCHMARKS, Benchmark
 from harness.mlperf.checker import VARIABLE, find_checker, run_checker
 from harness.mlperf.dut import SimDut, TextDut
-from harness.mlperf.run import MlperfRequest, run_mlperf
+from harness.mlperf.plan import MlperfRequest
+from harness.mlperf.run import run_mlperf
 from harness.mlperf.stimuli import random_stimuli
 from harness.toolchain import build_host
 from harness.transport.memory import load_memory
@@ -160,7 +161,9 @@ def test_the_official_checker_reads_the_tree(small: Path, tmp_path: Path) -> Non
     assert json.loads((results / "performance" / "results.json").read_text())[0]["mode"] == "p"
 
 
-RUNNER_PACKAGES = ("matplotlib", "sklearn", "usb", "yaml")
+MISSING = [
+    name for name in ("matplotlib", "sklearn", "usb", "yaml") if not importlib.util.find_spec(name)
+]
 LAUNCHER = """
 import runpy, sys
 sys.path.insert(0, sys.argv[1])
@@ -203,10 +206,7 @@ def served(board: str, model: Path, folder: Path) -> Iterator[None]:
 
 
 @pytest.mark.skipif(CHECKOUT is None, reason=f"{VARIABLE} names no checkout of mlcommons/tiny")
-@pytest.mark.skipif(
-    not all(importlib.util.find_spec(name) for name in RUNNER_PACKAGES),
-    reason=f"the official runner needs {', '.join(RUNNER_PACKAGES)}",
-)
+@pytest.mark.skipif(bool(MISSING), reason=f"the official runner needs {', '.join(MISSING)}")
 def test_the_official_runner_finds_the_same(small: Path, shared_dir: Path, tmp_path: Path) -> None:
     """Within 1 %: the emulated board's time is its own. At least 10 s, the runner insists."""
     assert CHECKOUT is not None

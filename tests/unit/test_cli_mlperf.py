@@ -13,8 +13,9 @@ import pytest
 
 from harness.artefacts import file_entries
 from harness.cli import main
-from harness.errors import ExitCode
+from harness.errors import DeviceFault, ExitCode
 from harness.mlperf import checker
+from harness.mlperf.dut import Lap, SimDut
 from tests.support.mlperf_data import AD, KWS, small_autoencoder, small_kws, write_folder
 
 
@@ -168,6 +169,32 @@ def test_an_older_tree_is_not_mixed_with_a_new_one(
     assert main(["mlperf", *words]) == ExitCode.OK
     assert main(["mlperf", *words]) == ExitCode.INPUT
     assert "choose another folder" in capsys.readouterr().err
+    assert main(["verify-result", str(tmp_path / "out")]) == ExitCode.OK  # still whole
+
+
+def test_a_device_that_fails_leaves_the_others(
+    models: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fails(self: SimDut, item: bytes, iterations: int, warmups: int) -> Lap:
+        if self.benchmark.name == "kws01":
+            raise DeviceFault("it fell from the desk")
+        return measure(self, item, iterations, warmups)
+
+    measure = SimDut.measure
+    monkeypatch.setattr(SimDut, "measure", fails)
+    words = ("--models", models, "--mode", "performance")
+    status, report = mlperf(tmp_path / "out", *words)
+    assert status == ExitCode.INFRASTRUCTURE
+    assert [item["name"] for item in report["benchmarks"]] == ["ad01"]
+    assert report["failed"] == ["kws01 failed: it fell from the desk"]
+    assert "it fell from the desk" in capsys.readouterr().out
+    alone = ["--benchmark", "kws01", "--out", str(tmp_path / "alone")]
+    assert main(["mlperf", *map(str, words), *alone]) == ExitCode.INFRASTRUCTURE
+    assert "it fell from the desk" in capsys.readouterr().err
+    assert not (tmp_path / "alone" / "manifest.json").exists()
 
 
 def checkout(folder: Path, script: str) -> Path:
@@ -200,7 +227,9 @@ def test_a_checker_that_breaks(
     words = ["--models", str(models), "--mode", "performance", "--out", str(tmp_path / "out")]
     assert main(["mlperf", *words]) == ExitCode.TOOL
     assert "gave no verdict" in capsys.readouterr().err
-    assert not (tmp_path / "out" / "manifest.json").exists()
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert not report["checker"]["passed"]  # what was measured is kept
+    assert main(["verify-result", str(tmp_path / "out")]) == ExitCode.OK
 
 
 def test_the_checker_needs_pandas(
