@@ -20,6 +20,7 @@ class CompileOptions:
     transpose: swap height and width everywhere (`transpose_kernel`).
     skip_softmax: end before a final softmax.
     normalize_scaleshift: one shift per layer instead of one per channel.
+    cheaper_layers: replace layers by cheaper ones with the same outputs (`compiler.substitution`).
     op_radix: fraction bits of an int32 output, 0 to choose the most that fit.
     """
 
@@ -28,6 +29,7 @@ class CompileOptions:
     transpose: bool = False
     skip_softmax: bool = False
     normalize_scaleshift: bool = True
+    cheaper_layers: bool = False
     op_radix: int = 0
     labels: tuple[str, ...] = ()
     limits: Options = field(default_factory=Options)

@@ -13,6 +13,7 @@ from compiler.lowering import lower
 from compiler.model import Model
 from compiler.options import PROGRAM_NAME_PATTERN, CompileOptions
 from compiler.passes import legalise
+from compiler.substitution import substitute
 from compiler.tflite_reader import read_tflite
 from compiler.transposition import transpose
 
@@ -52,6 +53,7 @@ def translate(data: bytes, options: CompileOptions) -> Translation:
             raise UnsupportedError(_refusal(violations))
         lowered = lower(legal, options)
     program = transpose(lowered.program) if options.transpose else lowered.program
+    program = substitute(program) if options.cheaper_layers else program
     return Translation(program, source, legal, lowered.output_layers)
 
 

@@ -120,6 +120,7 @@ def describe(compiled: Compiled) -> dict[str, Any]:
             "transposed": options.transpose,
             "skip_softmax": options.skip_softmax,
             "normalize_scaleshift": options.normalize_scaleshift,
+            "cheaper_layers": options.cheaper_layers,
             "op_radix": options.op_radix,
         },
         "input": {

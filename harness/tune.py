@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any, Final
 
 import numpy as np
@@ -53,14 +54,24 @@ class Rewrite:
         return replace(options, **dict(self.changes))
 
 
-REWRITES: Final = (
-    Rewrite("transposed", (("transpose", True),)),
-    Rewrite("one shift per channel", (("normalize_scaleshift", False),)),
-    Rewrite(
-        "transposed, one shift per channel",
-        (("transpose", True), ("normalize_scaleshift", False)),
-    ),
+_OPTIONS: Final = (
+    ("transposed", ("transpose", True)),
+    ("one shift per channel", ("normalize_scaleshift", False)),
+    ("cheaper layers", ("cheaper_layers", True)),
 )
+"""What a variant may choose, each with its name."""
+
+
+def _rewrites() -> tuple[Rewrite, ...]:
+    """Every combination of the options, those with fewer first."""
+    return tuple(
+        Rewrite(", ".join(name for name, _ in chosen), tuple(change for _, change in chosen))
+        for count in range(1, len(_OPTIONS) + 1)
+        for chosen in combinations(_OPTIONS, count)
+    )
+
+
+REWRITES: Final = _rewrites()
 
 
 @dataclass(frozen=True, slots=True)

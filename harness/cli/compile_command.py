@@ -22,7 +22,14 @@ JOB_SUFFIXES: Final = (".yaml", ".yml")
 OUTPUT_FOLDER: Final = "output"
 """Beside the job file or model, when -o does not say otherwise."""
 
-_MODEL_OPTIONS: Final = ("name", "output", "transpose", "skip_softmax", "op_radix")
+_MODEL_OPTIONS: Final = (
+    "name",
+    "output",
+    "transpose",
+    "skip_softmax",
+    "cheaper_layers",
+    "op_radix",
+)
 _PLAIN_WIDTH: Final = 160
 
 
@@ -58,6 +65,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--skip-softmax", action="store_true", default=None, help="end before a final softmax"
     )
     model.add_argument(
+        "--cheaper-layers",
+        action="store_true",
+        default=None,
+        help="replace layers by cheaper ones with the same outputs",
+    )
+    model.add_argument(
         "--op-radix", type=int, metavar="N", help="fraction bits of int32 outputs, 0 to choose"
     )
 
@@ -90,6 +103,7 @@ def _compile_bare(arguments: argparse.Namespace, folder: Path, generate: Generat
         output=arguments.output or "int8",
         transpose=bool(arguments.transpose),
         skip_softmax=bool(arguments.skip_softmax),
+        cheaper_layers=bool(arguments.cheaper_layers),
         op_radix=arguments.op_radix or 0,
     )
     npu = None if generate is None else generate(compiled, None)

@@ -42,6 +42,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     model.add_argument("--transpose", action="store_true", help="swap height and width")
     model.add_argument("--skip-softmax", action="store_true", help="end before a final softmax")
+    model.add_argument(
+        "--cheaper-layers",
+        action="store_true",
+        help="replace layers by cheaper ones with the same outputs",
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -97,10 +102,12 @@ def _programs(path: Path, arguments: argparse.Namespace) -> Iterator[tuple[str, 
         output=arguments.output or "int8",
         transpose=arguments.transpose,
         skip_softmax=arguments.skip_softmax,
+        cheaper_layers=arguments.cheaper_layers,
     )
     words: list[str] = [options.output]
     words += ["transposed"] if options.transpose else []
     words += ["no softmax"] if options.skip_softmax else []
+    words += ["cheaper layers"] if options.cheaper_layers else []
     yield ", ".join(words), load_program(model, options)
 
 

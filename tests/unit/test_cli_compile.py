@@ -112,6 +112,7 @@ def test_variants_of_a_bare_model(tmp_path: Path) -> None:
         "transposed": True,
         "skip_softmax": True,
         "normalize_scaleshift": True,
+        "cheaper_layers": False,
         "op_radix": 0,
     }
     assert facts["outputs"][-1]["dtype"] == "int32"
