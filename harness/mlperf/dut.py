@@ -6,6 +6,7 @@ the same questions from the simulator, with estimated time.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -85,7 +86,6 @@ class TextDut:
     benchmark: Benchmark
     log: list[str]
     _name: str = ""
-    _rest: bytes = b""
 
     @property
     def name(self) -> str:
@@ -184,9 +184,12 @@ def _shown(lines: list[str]) -> str:
 
 def _numbers(text: str) -> Vector:
     try:
-        return tuple(float(item) for item in text.split(","))
-    except ValueError as error:
-        raise ProtocolError(f"the device's vector is '{text[:80]}'; expected numbers") from error
+        vector = tuple(float(item) for item in text.split(","))
+    except ValueError:
+        vector = (math.nan,)
+    if not all(math.isfinite(value) for value in vector):
+        raise ProtocolError(f"the device's vector is '{text[:80]}'; expected numbers")
+    return vector
 
 
 @dataclass(slots=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,14 @@ from harness.download import Wanted, download
 from harness.errors import ConfigError
 from harness.manifest import DatasetEntry, RemoteFile, StimuliEntry
 from harness.mlperf.benchmarks import BENCHMARKS, Benchmark
-from harness.mlperf.stimuli import LABELS, StimulusSet, find_folder, read_stimuli
+from harness.mlperf.stimuli import (
+    LABELS,
+    LabelLine,
+    StimulusSet,
+    find_folder,
+    parse_labels,
+    read_stimuli,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +89,22 @@ def write_ic01_stimuli(
     published index list. labels, index: the user's copies of the published files, else they are
     downloaded. Raises ConfigError when they do not fit the archive.
     """
-    published = _published(entry)
+    benchmark = BENCHMARKS["ic01"]
     table = published_labels(entry, labels)
-    rows = [row for row in csv.reader(io.StringIO(table.decode("ascii", "replace"))) if row]
-    numbers = _numbers(batch, rows, published, index)
-    for row, number in zip(rows, numbers, strict=True):
-        if len(row) != 3 or row[2].strip() != str(batch.labels[number]):
+    lines = parse_labels(table, labels or Path(LABELS), benchmark)
+    numbers = _numbers(batch, lines, _published(entry), index)
+    for line, number in zip(lines, numbers, strict=True):
+        if line.label != batch.labels[number]:
             raise ConfigError(
                 f"image {number} of the archive is of class {batch.labels[number]}, but the "
-                f"labels say {','.join(row)[:80]}: another archive, index list or labels file"
+                f"labels say {line.label} for {line.file}: another archive, index list or labels "
+                "file"
             )
     files = (
-        (row[0].strip(), batch.images[number].tobytes())
-        for row, number in zip(rows, numbers, strict=True)
+        (line.file, batch.images[number].tobytes())
+        for line, number in zip(lines, numbers, strict=True)
     )
-    return write_stimuli(out / "ic01", files, table, BENCHMARKS["ic01"], entry)
+    return write_stimuli(out / benchmark.name, files, table, benchmark, entry)
 
 
 def published_labels(entry: DatasetEntry, given: Path | None) -> bytes:
@@ -110,12 +116,12 @@ def published_labels(entry: DatasetEntry, given: Path | None) -> bytes:
 
 
 def _numbers(
-    batch: Batch, rows: list[list[str]], published: StimuliEntry, index: Path | None
+    batch: Batch, lines: list[LabelLine], published: StimuliEntry, index: Path | None
 ) -> list[int]:
-    """Numbers of the rows' images within the test batch."""
+    """Numbers of the lines' images within the test batch."""
     if batch.names is not None:
         places = {Path(name).stem: number for number, name in enumerate(batch.names)}
-        stems = [Path(row[0].strip()).stem for row in rows]
+        stems = [Path(line.file).stem for line in lines]
         missing = [stem for stem in stems if stem not in places]
         if missing:
             raise ConfigError(f"the archive has no image '{missing[0][:80]}' that the labels name")
@@ -123,9 +129,9 @@ def _numbers(
     if published.index is None:
         raise ConfigError("the manifest names no index list of ic01, and the archive no images")
     values = load_array(index or _download(published.index), "inputs")
-    if values.ndim != 1 or len(values) != len(rows) or values.dtype.kind not in "iu":
+    if values.ndim != 1 or len(values) != len(lines) or values.dtype.kind not in "iu":
         raise ConfigError(
-            f"the index list has the shape {list(values.shape)}; the labels name {len(rows)} files"
+            f"the index list has the shape {list(values.shape)}; the labels name {len(lines)} files"
         )
     if values.min() < 0 or values.max() >= len(batch.labels):
         raise ConfigError(

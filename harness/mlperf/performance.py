@@ -10,7 +10,7 @@ from typing import Final
 
 from harness.errors import DeviceFault
 from harness.mlperf.benchmarks import Benchmark
-from harness.mlperf.dut import Clock, Dut, Vector
+from harness.mlperf.dut import Clock, Dut, Lap, Vector
 from harness.mlperf.stimuli import Stimulus
 from harness.progress import Progress
 
@@ -109,11 +109,22 @@ def _inference_us(dut: Dut, item: bytes, clock: Clock) -> float:
         if enough:
             return lap.elapsed_us / iterations
         if iterations >= _MOST_ITERATIONS:
-            raise DeviceFault(
-                f"{iterations} inferences took {lap.elapsed_us:g} us by the device's clock: it "
-                "stands still"
-            )
+            raise _still(lap)
         iterations = min(4 * iterations, _MOST_ITERATIONS)
+
+
+def _still(lap: Lap) -> DeviceFault:
+    return DeviceFault(
+        f"{lap.iterations} inferences took {lap.elapsed_us:g} us by the device's clock: it stands "
+        "still"
+    )
+
+
+def _timed(lap: Lap) -> Lap:
+    """The lap. Raises DeviceFault when no time passed."""
+    if lap.elapsed_us <= 0:
+        raise _still(lap)
+    return lap
 
 
 def _iterations(inference_us: float, aim_s: float) -> int:
@@ -122,7 +133,7 @@ def _iterations(inference_us: float, aim_s: float) -> int:
 
 def _virtual_window(dut: Dut, stimulus: Stimulus, iterations: int) -> Window:
     executed = min(EXECUTED, iterations)
-    lap = dut.measure(stimulus.windows[0], executed, 0)
+    lap = _timed(dut.measure(stimulus.windows[0], executed, 0))
     elapsed_us = lap.elapsed_us * iterations / executed
     return Window(stimulus.file, iterations, executed, elapsed_us, lap.vector)
 
@@ -133,7 +144,7 @@ def _timed_window(
     """A window that turns out short, because the device ran faster than before, is repeated."""
     least_us = min(aim_s, MIN_WINDOW_S) * 1e6
     for _ in range(_TRIES):
-        lap = dut.measure(stimulus.windows[0], iterations, warmups)
+        lap = _timed(dut.measure(stimulus.windows[0], iterations, warmups))
         if lap.elapsed_us >= least_us:
             break
         iterations = _iterations(lap.elapsed_us / iterations, aim_s)

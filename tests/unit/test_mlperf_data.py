@@ -104,6 +104,16 @@ def test_names_that_the_archive_lacks(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "no image 'emu_s_002009'" in capsys.readouterr().err
 
 
+def test_labels_never_lead_out_of_the_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels, index = published(tmp_path)
+    labels.write_text(labels.read_text().replace("thing", "../thing"))
+    assert data_ic01(archive(tmp_path, pickled=False), tmp_path / "out", labels, index) == 3
+    assert "is no bare file name" in capsys.readouterr().err
+    assert not list(tmp_path.glob("out/thing*"))
+
+
 def test_a_folder_is_checked_and_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write_folder(tmp_path, KWS, [1, 2, 3])
     (source / "unrelated.txt").write_text("stays behind")

@@ -101,6 +101,7 @@ def test_another_profile() -> None:
         ("m-lap-us-4\r\nm-lap-us-1\r\nm-results-[1]\r\n", ProtocolError, "two m-lap-us"),
         ("m-lap-us-1\r\nm-lap-us-4\r\n", ProtocolError, "one m-results"),
         ("m-lap-us-1\r\nm-lap-us-4\r\nm-results-[1,,2]\r\n", ProtocolError, "expected numbers"),
+        ("m-lap-us-1\r\nm-lap-us-4\r\nm-results-[1e999]\r\n", ProtocolError, "expected numbers"),
         ("m-lap-us-1\r\nm-lap-us-4\r\nm-results-[\xff]\r\n", ProtocolError, "one m-results"),
     ],
 )

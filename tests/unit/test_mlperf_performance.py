@@ -93,6 +93,12 @@ def test_a_clock_that_stands_still() -> None:
             measure_performance(ScriptedDut(lambda _: 0.0), IC, INPUTS, clock)
 
 
+def test_a_clock_that_stops_on_the_way() -> None:
+    dut = ScriptedDut(lambda call: 20_000.0 if call <= 4 else 0.0)
+    with pytest.raises(DeviceFault, match="550 inferences took 0 us"):
+        measure_performance(dut, IC, INPUTS, Clock.MEASURED)
+
+
 def test_virtual_windows_run_ten_inferences_and_say_so() -> None:
     dut = ScriptedDut(lambda _: 122_362.0)
     done = measure_performance(dut, IC, INPUTS, Clock.EMULATED)
