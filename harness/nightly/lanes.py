@@ -83,7 +83,7 @@ def on_dask(address: str, orders: Sequence[Order]) -> Lane:
                 ): order
                 for order in orders
             }
-            for future in distributed.as_completed(list(futures)):
+            for future in distributed.as_completed(list(futures), loop=client.loop):
                 put(futures[future], _outcome(future, futures[future]))
 
     return lane

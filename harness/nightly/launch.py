@@ -56,7 +56,7 @@ def carry_out(order: Order) -> Recorded:
     with log.open("wb") as stream:
         worker = subprocess.Popen(
             _command(order),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # closed when this process dies, see the worker
             stdout=stream,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -107,7 +107,7 @@ def _command(order: Order) -> list[str]:
     }
     words += [f"{name}={value}" for name, value in options.items() if value is not None]
     words += ["--again"] if order.again else []
-    return [sys.executable, "-m", "harness.nightly.worker", *words]
+    return [sys.executable, "-m", "harness.nightly.worker", *words, "--with-parent"]
 
 
 def _wait(worker: subprocess.Popen[bytes], timeout_s: float) -> int | None:
@@ -120,6 +120,8 @@ def _wait(worker: subprocess.Popen[bytes], timeout_s: float) -> int | None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(worker.pid, signal.SIGKILL)
         worker.wait()
+        if worker.stdin is not None:
+            worker.stdin.close()
 
 
 def _tail(log: Path) -> str:

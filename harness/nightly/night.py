@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -269,6 +270,12 @@ def _record(
         samples = (*samples, *_reserved(request.reserve, plan.board, order).samples)
     history.record(night, result, samples)
     request.observe(result)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed workers left half-written."""
+    for path in folder.glob(".*.part*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _required(matrix: Matrix) -> frozenset[Job]:

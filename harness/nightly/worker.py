@@ -11,7 +11,9 @@ import argparse
 import os
 import platform
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -212,7 +214,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--port")
     parser.add_argument("--serial-number")
     parser.add_argument("--again", action="store_true")
+    parser.add_argument("--with-parent", action="store_true", help="end when stdin is closed")
     words = parser.parse_args(argv)
+    if words.with_parent:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
     matrix = load_matrix(words.matrix)
     if matrix.sha256 != words.sha256:
         print(f"{words.matrix} changed during the night", file=sys.stderr)  # noqa: T201  # to the log
@@ -225,6 +230,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         write_bytes(place.outcome, _lines(_outcome(plan, words.night, words.baseline)))
     return 0
+
+
+def _end_with_parent() -> None:
+    """A killed parent closes our stdin: then nothing of this job may go on, or a resumed night and
+    this worker would write into the same folder."""
+    os.read(0, 1)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _outcome(plan: JobPlan, night: Path, baseline: Path | None) -> Recorded:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -191,6 +194,30 @@ def test_a_job_that_ended_before_the_crash_is_taken_over(tmp_path: Path) -> None
     assert finished(wanted) is None
     stale = carry_out(replace(wanted, sha256="0" * 64))
     assert "changed during the night" in (stale.result.reason or "")
+
+
+def test_a_killed_night_leaves_no_worker_and_is_resumed(tmp_path: Path) -> None:
+    matrix(tmp_path)
+    words = ["--history", "h.db", "--out", "out", "--jobs", "1"]
+    command = [sys.executable, "-m", "harness", "nightly", "nightly.yaml", *words]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    killed = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while not (logs := list(tmp_path.glob("out/*/*.log"))) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    killed.kill()
+    killed.communicate()
+    assert logs
+    with open_history(tmp_path / "h.db") as history:
+        (begun,) = history.nights()
+    assert begun.finished is None
+    assert subprocess.run(command, cwd=tmp_path, env=environment, check=False).returncode == 0
+    with open_history(tmp_path / "h.db") as history:
+        assert [night.id for night in history.nights()] == [begun.id]
+        assert [item.status for item in history.results(begun.id)] == [Status.OK] * 2
+    assert not list(tmp_path.glob("out/*/.*.part")), "the killed worker's folder was left"
 
 
 # ---- the flow, with made-up outcomes ----
