@@ -33,6 +33,8 @@ NOT_RUN: Final = (
     (r"axonrig serve ", "serves until it is stopped: tests/unit/test_serve.py"),
     (r"axonrig calibrate ", "needs a board's measurements: tests/unit/test_cli_estimate.py"),
     (r"compiler_sample_ic_input|ic01_accuracy", "downloaded files: tests/unit/test_cli_compile.py"),
+    (r"axonrig (nightly|compare|history) ", "one after the other: test_nightly_document.py"),
+    (r"axonrig bisect ", "walks through commits: tests/unit/test_bisection.py"),
     (r"axonrig mlperf .*(nrf54l15|--checker)", "takes long: tests/unit/test_cli_mlperf.py"),
 )
 """(pattern, why the command is not run and where it is instead)."""
