@@ -17,7 +17,7 @@ from compiler.errors import (
     UnsupportedError,
     VerifyError,
 )
-from compiler.image import ModelImage, build_image
+from compiler.image import ModelImage, build_description, build_image
 from compiler.ir import (
     EXTERNAL_INPUT,
     Activation,
@@ -101,6 +101,7 @@ __all__ = [
     "VerifyError",
     "Violation",
     "advise",
+    "build_description",
     "build_image",
     "check_memory_limits",
     "check_name",

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from compiler import AxonProgram, build_image
+from compiler import AxonProgram, ModelImage, build_image
 from harness.artefacts import json_bytes, sha256, write_bytes
 from harness.board import BoardSpec, FirmwareTarget, Memory, Pin
 from harness.cache import cache_dir
@@ -98,9 +98,14 @@ def firmware_model(
     UnsupportedError as the image writer does, ConfigError when the model needs more RAM than there
     is.
     """
-    image = build_image(program)
+    model = model_of(program, build_image(program), profile=profile)
+    return model if memory is None else replace(model, ram_slot_bytes=_slot(model, memory))
+
+
+def model_of(program: AxonProgram, image: ModelImage, *, profile: str = "") -> FirmwareModel:
+    """What firmware with this image of `program` needs to know."""
     outputs = [program.layers[index].output_dims for index in program.output_layers]
-    model = FirmwareModel(
+    return FirmwareModel(
         image=image.data,
         arena_bytes=image.arena_bytes,
         input_bytes=_bytes(program.input_dims.shape, program.input_dims.byte_width),
@@ -108,7 +113,6 @@ def firmware_model(
         layers=len(program.layers),
         profile=profile,
     )
-    return model if memory is None else replace(model, ram_slot_bytes=_slot(model, memory))
 
 
 def _bytes(shape: tuple[int, ...], width: int) -> int:

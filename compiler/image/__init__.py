@@ -48,7 +48,7 @@ class ModelImage:
     data: the image; the same program gives the same bytes.
     arena_bytes: RAM that the memory plan needs.
     source_sha256: first 16 bytes of the hash of the Axon binary.
-    layers: one place per layer of the program.
+    layers: one place per layer of the program; none in a description.
     outputs: the layers that are outputs, in the order of the image's outputs.
     """
 
@@ -71,6 +71,32 @@ def build_image(program: AxonProgram) -> ModelImage:
     draft = lower(program)
     _check_counts(program, draft)
     plan = _plan(program, draft)
+    layers = tuple(_place(draft, plan, draft.values[i]) for i in range(len(program.layers)))
+    return _image(program, draft, plan, layers)
+
+
+def build_description(program: AxonProgram) -> ModelImage:
+    """An image without records and constants, for a backend that brings code of its own.
+
+    It says what `build_image` says of the model: name, hash, input, outputs. Its arena holds the
+    input and the outputs one after the other, each on a 32-bit boundary; it has no places of
+    layers. Raises VerifyError as `build_image` does, UnsupportedError for too many outputs.
+    """
+    verify(program)
+    draft = Draft()
+    offsets = [0]
+    for value in (EXTERNAL_INPUT, *program.output_layers):
+        dims = program.input_dims if value == EXTERNAL_INPUT else program.layers[value].output_dims
+        extent = (dims.height, dims.width, dims.channels)
+        draft.values[value] = draft.new_tensor(extent, dims.batch, dims.byte_width)
+        offsets.append(offsets[-1] + -(-draft.tensors[-1].size_bytes // 4) * 4)
+    _check_counts(program, draft)
+    return _image(program, draft, Plan(tuple(offsets[:-1]), offsets[-1]), ())
+
+
+def _image(
+    program: AxonProgram, draft: Draft, plan: Plan, layers: tuple[TensorPlace, ...]
+) -> ModelImage:
     digest = hashlib.sha256(encode(program)).digest()[: layout.HASH_BYTES]
     constants = bytearray()
     records = _records(draft, plan, constants)
@@ -89,7 +115,7 @@ def build_image(program: AxonProgram) -> ModelImage:
         arena_bytes=plan.arena_bytes,
         constant_bytes=len(constants),
         source_sha256=digest,
-        layers=tuple(_place(draft, plan, draft.values[i]) for i in range(len(program.layers))),
+        layers=layers,
         outputs=program.output_layers,
     )
 

@@ -31,7 +31,7 @@ static bool name_ends(const axr_image_header_t *header)
 
 static bool counts_are_sane(const axr_image_header_t *header)
 {
-    return header->record_count >= 1U && header->record_count <= AXR_MAX_RECORDS &&
+    return header->record_count <= AXR_MAX_RECORDS &&
            header->program_layer_count >= 1U && header->tensor_count >= 1U &&
            header->output_count >= 1U && header->output_count <= AXR_MAX_OUTPUTS &&
            header->input_tensor < header->tensor_count && name_ends(header);

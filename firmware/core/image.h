@@ -18,7 +18,8 @@ typedef struct axr_image {
 
 /* AXR_OK only when executing the image can touch nothing but the image (reading) and the first
  * header->arena_bytes bytes of an arena. Reads at most `image_bytes` bytes of `image`, which is
- * aligned to 4 bytes. Time is linear in image_bytes. */
+ * aligned to 4 bytes. Time is linear in image_bytes. An image without records is a description: a
+ * backend with code of its own can use it, the interpreter would do nothing. */
 axr_status_t axr_image_check(const uint8_t *image, uint32_t image_bytes);
 
 /* The tables of an image that axr_image_check accepted. */

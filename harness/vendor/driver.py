@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from compiler import AxonProgram, CompileOptions, Dims
+from compiler import AxonProgram, CompileOptions, build_description
 from harness.compiled import Source, gather
 from harness.errors import ToolchainError
-from harness.firmware_build import firmware_model
+from harness.firmware_build import model_of
 from harness.firmware_source import FirmwareModel
 from harness.vendor.codegen import Generated, generate, prefix_of
 from harness.vendor.sdk import Sdk, find_sdk
@@ -37,19 +37,11 @@ def generate_for(program: AxonProgram) -> Generated:
 
 
 def npu_model(program: AxonProgram, *, profile: str = "") -> FirmwareModel:
-    """What firmware with the NPU backend needs to know of a program."""
-    plain = firmware_model(program, profile=profile)
-    return replace(plain, backend="npu", arena_bytes=_arena_bytes(program))
+    """What firmware with the NPU backend needs to know of a program.
 
-
-def _arena_bytes(program: AxonProgram) -> int:
-    """The packed input and the packed outputs, each on a 32-bit boundary."""
-    outputs = [program.layers[index].output_dims for index in program.output_layers]
-    return sum(_words(dims) for dims in (program.input_dims, *outputs))
-
-
-def _words(dims: Dims) -> int:
-    return -(-dims.elements * dims.byte_width // 4) * 4
+    The image only describes it: weights and commands are in the generated code.
+    """
+    return replace(model_of(program, build_description(program), profile=profile), backend="npu")
 
 
 def header_folders(sdk: Sdk) -> tuple[Path, ...]:

@@ -39,6 +39,7 @@ def build(program: AxonProgram, toolchain: str, folder: Path) -> FirmwareImage:
     assert use.npu_bytes == sum(buffer_bytes(code))
     generated = code.constant_bytes + code.command_buffer_bytes // 2  # commands of 32 bits
     assert 0 <= use.model_bytes - len(model.image) - generated < 600  # structures and alignment
+    assert len(model.image) < 300
     assert use.ram_bytes <= KIT.memory.ram_bytes
     assert use.flash_bytes <= KIT.memory.flash_bytes - KIT.memory.slot_bytes
     return image

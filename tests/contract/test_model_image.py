@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from compiler import UnsupportedError
-from compiler.image import build_image, c_source, layout
+from compiler.image import build_description, build_image, c_source, layout
 from compiler.image.layout import Flag, ImageOp
 from tests.support.firmware_host import FIRMWARE, SUPPORT, Driver, build
 from tests.support.random_programs import random_program
@@ -179,6 +179,13 @@ def test_a_damaged_image_is_refused_with_its_code(
     data = _resealed(image.data, struct, field, value)
     with Driver(driver_path) as driver:
         assert driver.status(data, image.arena_bytes) == _status(status)
+
+
+def test_the_kernels_take_no_description(driver_path: Path) -> None:
+    image = build_description(random_program(0))
+    assert (image.constant_bytes, image.layers) == (0, ())
+    with Driver(driver_path) as driver:
+        assert driver.status(image.data, image.arena_bytes) == _status("IMAGE_TABLE")
 
 
 def test_other_refusals(driver_path: Path) -> None:

@@ -125,7 +125,12 @@ static bool offer(const uint8_t *image, uint32_t bytes, uint32_t arena_bytes, ui
     *status = axr_image_check(image, bytes);
     if (*status == AXR_OK) {
         const axr_image_t view = axr_image_view(image);
-        if (view.header->arena_bytes > arena_bytes) {
+        if (view.header->record_count == 0U) { /* a description */
+            *status = axr_backend_cpu.open(&instance, image, bytes, arena, arena_bytes);
+            if (*status != AXR_IMAGE_TABLE) {
+                abort();
+            }
+        } else if (view.header->arena_bytes > arena_bytes) {
             *status = axr_backend_cpu.open(&instance, image, bytes, arena, arena_bytes);
             if (*status != AXR_ARENA_TOO_SMALL) {
                 abort();

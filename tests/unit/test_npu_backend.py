@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import pytest
 
-from compiler import Dims, build_image
+from compiler import AxonProgram, Dims, build_description, build_image
 from harness.toolchain import WARNINGS
 from tests.support.programs import convolution, program_of
 
@@ -23,14 +23,19 @@ DRIVER: Final = ROOT / "tests" / "fixtures" / "vendor" / "driver"
 DIMS: Final = Dims(2, 3, 2)
 ELEMENTS: Final = 12
 ARENA_BYTES: Final = 2 * ELEMENTS
+IMAGE_BYTES_AT: Final = 68  # in axr_model_info_t: after the name, the hash and the version
 OK, IMAGE_MAGIC, IMAGE_ALIGNMENT, ARENA_TOO_SMALL = 0, 2, 13, 14
 NO_MODEL, NO_INPUT, NO_RESULT, INPUT_SIZE, OUTPUT_INDEX, OUTPUT_SIZE, BACKEND = range(32, 39)
 
 
-def image_bytes(weight: int = 1) -> bytes:
+def program(weight: int = 1) -> AxonProgram:
     weights = [[[[weight]], [[0]]], [[[0]], [[weight]]]]
     bias = np.zeros(2, np.int32)
-    return build_image(program_of(convolution(DIMS, weights, DIMS, bias=bias))).data
+    return program_of(convolution(DIMS, weights, DIMS, bias=bias))
+
+
+def image_bytes(weight: int = 1) -> bytes:
+    return build_image(program(weight)).data
 
 
 class Backend:
@@ -118,6 +123,21 @@ def test_the_platform_is_started_once_more_after_a_failure(backend: Backend) -> 
     started = backend.get("starts")
     assert backend.open(image_bytes()) == OK
     assert backend.get("starts") == started
+
+
+def test_a_description_says_what_the_whole_image_says(backend: Backend) -> None:
+    description = build_description(program()).data
+    assert len(description) < len(image_bytes())
+    said = []
+    for data in (image_bytes(), description):
+        assert backend.open(data) == OK
+        info = ctypes.create_string_buffer(4096)
+        assert backend.library.test_describe(info) == OK
+        assert int.from_bytes(info.raw[IMAGE_BYTES_AT : IMAGE_BYTES_AT + 4], "little") == len(data)
+        said.append(info.raw[:IMAGE_BYTES_AT] + info.raw[IMAGE_BYTES_AT + 4 :])
+    assert said[0] == said[1]
+    assert backend.set_input(np.zeros(ELEMENTS)) == OK
+    assert backend.infer() == OK
 
 
 def test_the_driver_gets_channels_first_and_the_host_channels_last(backend: Backend) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler import build_image
+from compiler import build_description
 from harness.board import BoardSpec
 from harness.board_device import BoardChoice, open_board_device
 from harness.cli import main
@@ -69,7 +69,7 @@ def test_what_is_in_the_image(image: FirmwareImage) -> None:
     assert "-fshort-enums" in facts["toolchain"]["flags"]
     assert facts["sizes"]["npu_bytes"] == image.memory.npu_bytes == ELEMENTS + 4
     assert image.memory.slot_bytes == 0
-    assert image.memory.model_bytes > len(build_image(PROGRAM).data)
+    assert image.memory.model_bytes > len(build_description(PROGRAM).data)
 
 
 def test_the_same_sdk_elsewhere_gives_the_same_bytes(

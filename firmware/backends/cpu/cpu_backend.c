@@ -19,6 +19,9 @@ static axr_status_t cpu_open(axr_instance_t *instance, const uint8_t *image, uin
         return status;
     }
     const axr_image_t view = axr_image_view(image);
+    if (view.header->record_count == 0U) {
+        return AXR_IMAGE_TABLE; /* a description, for a backend that has the model's code */
+    }
     if (view.header->arena_bytes > arena_bytes) {
         return AXR_ARENA_TOO_SMALL;
     }
