@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from harness.artefacts import MANIFEST, sha256
 from harness.errors import ConfigError
-from harness.integrity import read_manifest
+from harness.integrity import Manifest, read_manifest
 
 Array = npt.NDArray[Any]
 
@@ -35,11 +35,10 @@ class ResultFolder:
     files: Mapping[str, Mapping[str, Any]]
 
 
-def read_folder(path: Path) -> ResultFolder:
-    """Read and check a result folder.
+def read_contents(path: Path) -> tuple[Manifest, Mapping[str, bytes]]:
+    """The manifest of a result folder and every file that it lists, checked against it.
 
-    Raises ConfigError when it is incomplete, when a file differs from the manifest, or when it is
-    not the result of a run.
+    Raises ConfigError when the folder is incomplete or a file differs from the manifest.
     """
     if not path.is_dir():
         raise ConfigError(
@@ -47,23 +46,39 @@ def read_folder(path: Path) -> ResultFolder:
         )
     _require(path / MANIFEST, path)
     manifest = read_manifest(path / MANIFEST)
+    contents = {name: _verified(path, name, facts) for name, facts in manifest.files.items()}
+    return manifest, contents
+
+
+def read_folder(path: Path) -> ResultFolder:
+    """Read and check the result folder of a run.
+
+    Raises ConfigError as `read_contents` does, and when it is not the result of a run.
+    """
+    return run_folder(*read_contents(path))
+
+
+def run_folder(manifest: Manifest, contents: Mapping[str, bytes]) -> ResultFolder:
+    """The result of a run from the contents of its folder.
+
+    Raises ConfigError for another kind of result, or when something is missing.
+    """
+    path = manifest.path.parent
     if manifest.kind != "run":
         raise ConfigError(
             f"{manifest.path} is of the kind '{manifest.kind}'; expected the result of "
             "'axonrig run'"
         )
-    files = manifest.files
-    contents = {name: _verified(path, name, facts) for name, facts in files.items()}
     for name in ("report.json", "inputs.npz", "outputs.npz"):
         if name not in contents:
             raise ConfigError(f"{path / MANIFEST} does not list {name}; run the model again")
-    report = _json(contents["report.json"], path / "report.json")
+    report = read_json(contents["report.json"], path / "report.json")
     return ResultFolder(
         path=path,
         report=report,
         inputs=_array(contents["inputs.npz"], "x", path / "inputs.npz"),
         cycles=_optional(contents["outputs.npz"], "cycles", path / "outputs.npz"),
-        files=files,
+        files=manifest.files,
     )
 
 
@@ -81,7 +96,8 @@ def _read(path: Path, folder: Path) -> bytes:
     return path.read_bytes()
 
 
-def _json(data: bytes, path: Path) -> Mapping[str, Any]:
+def read_json(data: bytes, path: Path) -> Mapping[str, Any]:
+    """A JSON object. Raises ConfigError that names `path`."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from harness.artefacts import MANIFEST, check_writable, json_bytes, sha256, write_bytes
 from harness.charts.bars import horizontal_bars
@@ -18,7 +19,7 @@ from harness.compiled import open_output, write_files
 from harness.errors import ConfigError
 from harness.markup import Markup
 from harness.report.estimate_html import buffer_spans, cycle_bars
-from harness.report.folder import PAGE, ResultFolder, read_folder
+from harness.report.folder import PAGE, ResultFolder, read_contents, read_json, run_folder
 from harness.report.html import (
     PageInputs,
     confusion_of,
@@ -27,18 +28,28 @@ from harness.report.html import (
     layer_bars,
     render,
 )
+from harness.report.mlperf_html import MlperfPage, mlperf_charts, render_mlperf
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MlperfFolder:
+    """A result of `axonrig mlperf`: the content of report.json, and the manifest's files."""
+
+    path: Path
+    report: Mapping[str, Any]
+    files: Mapping[str, Mapping[str, Any]]
 
 
 def write_page(folder: Path, output: Path | None = None) -> Path:
     """Write the page of a result folder, by default as report.html inside it; return its path.
 
     A page inside the folder is entered into the manifest. Raises ConfigError when the folder is
-    no complete result or the page cannot be written.
+    no complete result, is of a kind without a page, or the page cannot be written.
     """
     path = folder / PAGE if output is None else output
-    found = read_folder(folder)
+    found = _read(folder)
     check_writable(path)
     inside = path.resolve() == (folder / PAGE).resolve()
     if not inside and path.resolve().parent == folder.resolve() and path.name in found.files:
@@ -46,21 +57,29 @@ def write_page(folder: Path, output: Path | None = None) -> Path:
     data = page_bytes(found, _prefix(folder, path))
     write_bytes(path, data)
     if inside:
-        _enter(folder, found, data)
+        _enter(folder, found.files, data)
     return path
 
 
-def page_bytes(found: ResultFolder, prefix: str = "") -> bytes:
+def page_bytes(found: ResultFolder | MlperfFolder, prefix: str = "") -> bytes:
     """The page of a result folder. `prefix`: the folder as seen from the page."""
     files = {name: facts for name, facts in found.files.items() if name != PAGE}
-    page = PageInputs(found.report, found.inputs, found.cycles, files, prefix)
-    return _guarded(found.path, lambda: render(page)).encode("utf-8")
+
+    def made() -> str:
+        if isinstance(found, MlperfFolder):
+            return render_mlperf(MlperfPage(found.report, files, prefix))
+        return render(PageInputs(found.report, found.inputs, found.cycles, files, prefix))
+
+    return _guarded(found.path, made).encode("utf-8")
 
 
 def write_charts(folder: Path, target: Path) -> tuple[Path, ...]:
     """Write every chart of a result as an SVG file; return their paths. Raises ConfigError."""
-    found = read_folder(folder)
-    drawn = _guarded(folder, lambda: charts(found))
+    found = _read(folder)
+    drawn = _guarded(
+        folder,
+        lambda: mlperf_charts(found.report) if isinstance(found, MlperfFolder) else charts(found),
+    )
     files = {f"{name}.svg": standalone(chart).encode("utf-8") for name, chart in drawn.items()}
     return write_files(open_output(target), files)
 
@@ -108,12 +127,26 @@ def _prefix(folder: Path, page: Path) -> str:
     return "" if relative == "." else relative
 
 
-def _enter(folder: Path, found: ResultFolder, data: bytes) -> None:
+def _read(folder: Path) -> ResultFolder | MlperfFolder:
+    """A result folder of a kind that has a page."""
+    manifest, contents = read_contents(folder)
+    if manifest.kind == "run":
+        return run_folder(manifest, contents)
+    if manifest.kind != "mlperf" or "report.json" not in contents:
+        raise ConfigError(
+            f"{manifest.path} is of the kind '{manifest.kind}'; 'axonrig report' makes pages of "
+            "results of 'axonrig run' and 'axonrig mlperf', and of a history"
+        )
+    report = read_json(contents["report.json"], folder / "report.json")
+    return MlperfFolder(folder, report, manifest.files)
+
+
+def _enter(folder: Path, files: Mapping[str, Mapping[str, Any]], data: bytes) -> None:
     """The manifest with the new page in it; nothing else of it changes."""
     import json
 
     path = folder / MANIFEST
     manifest = json.loads(path.read_bytes())
     entry = {"bytes": len(data), "sha256": sha256(data)}
-    manifest["files"] = {**found.files, PAGE: entry}
+    manifest["files"] = {**files, PAGE: entry}
     write_bytes(path, json_bytes(manifest))

@@ -84,7 +84,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main(["run", "--model", "model.tflite", "--data", "test.npz", "--out", "DIR"]) == 0
     for name in ("model.bin", "a.bin"):
         shutil.copy(folder / "build" / "model.bin", folder / name)
-    shutil.copytree(folder / "DIR", folder / "report")
+    for name in ("report", "result"):
+        shutil.copytree(folder / "DIR", folder / name)
     return folder
 
 

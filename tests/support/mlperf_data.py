@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from harness.mlperf.benchmarks import BENCHMARKS, Benchmark
+from harness.mlperf.plan import MlperfRequest
+from harness.mlperf.run import run_mlperf
 from tests.support.tflite_builder import ModelBuilder
 
 KWS = BENCHMARKS["kws01"]
@@ -45,3 +47,14 @@ def write_folder(root: Path, benchmark: Benchmark, labels: Sequence[int], extra:
         lines.append(f"t_{number}.bin,{benchmark.classes},{label}{tail}\n")
     (folder / "y_labels.csv").write_text("".join(lines))
     return folder
+
+
+def write_mlperf(folder: Path) -> None:
+    """FOLDER/out: what `axonrig mlperf` writes for two small models on made-up data."""
+    models = folder / "models"
+    models.mkdir()
+    (models / "kws.tflite").write_bytes(small_kws())
+    (models / "ad01.tflite").write_bytes(small_autoencoder())
+    write_folder(folder / "data", KWS, [3] * 6 + [1] * 6)
+    write_folder(folder / "data", AD, [0, 0, 1, 1], extra=512)
+    run_mlperf(MlperfRequest(out=folder / "out", models=(str(models),), data=folder / "data"))

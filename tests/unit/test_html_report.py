@@ -257,7 +257,7 @@ def test_charts_as_files(folder: Path, tmp_path: Path) -> None:
         ("manifest.json", None, "was cut off"),
         ("manifest.json", "{", "is no JSON"),
         ("manifest.json", "[]", "no JSON object"),
-        ("manifest.json", '{"schema": 1, "kind": "job", "files": {}}', "expected the result of"),
+        ("manifest.json", '{"schema": 1, "kind": "job", "files": {}}', "of the kind 'job'"),
         ("manifest.json", '{"schema": 1, "kind": "run", "files": {"../x": {}}}', "no file of"),
         ("manifest.json", '{"schema": 1, "kind": "run", "files": {}}', "does not list"),
         ("inputs.npz", "changed", "is not the file that the run wrote"),

@@ -14,12 +14,14 @@ import pytest
 
 from harness.report.html import PageInputs, render
 from harness.report.nights.page import write_history_page
+from harness.report.pages import write_page
 from harness.run import RunRequest, run
 from tests.support.browser import Browser, Tab, find_browser, open_browser
+from tests.support.mlperf_data import write_mlperf
 from tests.support.nights import write_nights
 
 EVIL: Final = "</title></style><script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
-PAGES: Final = ("run", "nights")
+PAGES: Final = ("run", "nights", "mlperf")
 
 FAINT: Final = """(() => {
   const channels = (text) => text.match(/[\\d.]+/g).map(Number);
@@ -75,7 +77,13 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pages(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     history = tmp_path_factory.mktemp("nights") / "history.db"
     write_nights(history, nights=40, jobs=4)
-    return {"run": run_folder / "report.html", "nights": write_history_page(history)}
+    tiny = tmp_path_factory.mktemp("tiny")
+    write_mlperf(tiny)
+    return {
+        "run": run_folder / "report.html",
+        "nights": write_history_page(history),
+        "mlperf": write_page(tiny / "out"),
+    }
 
 
 @pytest.fixture
