@@ -14,6 +14,7 @@ from typing import Final
 from compiler import AxonProgram, load_yaml
 from harness.artefacts import json_bytes, sha256, write_together
 from harness.board import BoardKind, BoardSpec
+from harness.board_image import Target, build_board_image
 from harness.errors import ConfigError
 from harness.session import Expected, Session, SessionPlan, not_flashed
 from harness.strict_mapping import Fields
@@ -36,12 +37,14 @@ class KeptImage:
     files: tuple[str, ...]
 
 
-def keep_image(board: BoardSpec, program: AxonProgram, folder: Path) -> KeptImage:
+def keep_image(
+    board: BoardSpec, program: AxonProgram, folder: Path, target: Target = "cpu"
+) -> KeptImage:
     """Build (or take from the cache) the image of `program` and copy it into `folder`.
 
     Raises HarnessError as the build does, OSError when the folder cannot be written.
     """
-    from harness.firmware_build import build_firmware, firmware_model
+    from harness.firmware_build import firmware_model
     from harness.toolchain import build_host
 
     if board.kind is BoardKind.PROCESS:
@@ -50,7 +53,7 @@ def keep_image(board: BoardSpec, program: AxonProgram, folder: Path) -> KeptImag
         expected = Expected(host.build_id, model.model_hash)
         data = {"firmware": host.path.read_bytes()}
     else:
-        image = build_firmware(board, firmware_model(program, memory=board.memory))
+        image = build_board_image(board, program, target=target)
         expected = Expected(image.build_id, image.model_hash)
         data = {"firmware.hex": image.hex.read_bytes(), "firmware.elf": image.elf.read_bytes()}
     facts = {

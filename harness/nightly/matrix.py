@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar, get_args
 
 from compiler import load_yaml
 from harness.artefacts import sha256
+from harness.board_image import Target
 from harness.errors import ConfigError
 from harness.history_records import NAME, Job
 from harness.regression.two_sample import NEEDED_ROUNDS
@@ -40,14 +41,15 @@ class ModelEntry:
 class BoardEntry:
     """A board and how it is reached.
 
-    board: name of a board file. port: serial device or URL, also on another host. place: name of
-    the board at a farm manager, for `harness.nightly.places`. limit: most samples, for slow boards.
-    rounds, round_inputs: of the latency measurement; 0 rounds: none. required: a skipped job is an
-    infrastructure failure.
+    board: name of a board file. target: what runs the model on a real board. port: serial device or
+    URL, also on another host. place: name of the board at a farm manager, for
+    `harness.nightly.places`. limit: most samples, for slow boards. rounds, round_inputs: of the
+    latency measurement; 0 rounds: none. required: a skipped job is an infrastructure failure.
     """
 
     name: str
     board: str
+    target: Target
     port: str | None
     serial_number: str | None
     place: str | None
@@ -191,9 +193,13 @@ def _board(fields: Fields) -> BoardEntry:
             f"{fields.where}: 'round_pairs' is {pairs}; expected 0 or at least {LEAST_PAIRS}: "
             "with fewer, no difference can be significant"
         )
+    target = fields.optional_text("target") or "cpu"
+    if target not in get_args(Target):
+        raise ConfigError(f"{fields.where}: 'target' is '{target}'; expected cpu or npu")
     return BoardEntry(
         name=name,
         board=fields.optional_text("board", NAME) or name,
+        target="npu" if target == "npu" else "cpu",
         port=fields.optional_text("port"),
         serial_number=fields.optional_text("serial_number"),
         place=fields.optional_text("place"),

@@ -145,7 +145,7 @@ def why_skipped(plan: JobPlan) -> str | None:
     if board is None:
         return f"there is no board file for '{plan.board.board}'"
     try:
-        if board.name == "vendor-sim":
+        if board.name == "vendor-sim" or plan.board.target == "npu":
             from harness.vendor.sdk import find_sdk
 
             find_sdk()

@@ -82,6 +82,7 @@ def request_of(plan: JobPlan, out: Path | None) -> RunRequest:
         require_hardware=hardware,
         serial_number=plan.board.serial_number,
         port=plan.board.port,
+        target=plan.board.target,
     )
 
 
@@ -112,8 +113,9 @@ def execute(plan: JobPlan, night: Path, baseline: Path | None) -> Recorded:
     )
     if not plan.board.rounds or done.facts.device.source in ("emulated", "vendor-sim"):
         return Recorded("", result)
-    maps = _maps(done.facts.dataset.inputs, done.facts.compiled.program.input_dims, plan)
-    keep_image(_reach(plan).board, done.facts.compiled.program, place.image)
+    program = done.facts.compiled.program
+    maps = _maps(done.facts.dataset.inputs, program.input_dims, plan)
+    keep_image(_reach(plan).board, program, place.image, plan.board.target)
     return _with_latency(result, _measure(plan, maps, night, baseline), _reach(plan).source)
 
 

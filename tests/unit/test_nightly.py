@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from harness.board import load_boards
 from harness.cli import main
 from harness.errors import BoardError, ConfigError
 from harness.history import (
@@ -32,13 +33,15 @@ from harness.history import (
     open_history,
 )
 from harness.integrity import State, check_folder
-from harness.nightly import launch, night
-from harness.nightly.images import read_image
+from harness.nightly import launch, night, worker
+from harness.nightly.images import open_image, read_image
 from harness.nightly.latency import order
 from harness.nightly.launch import Order, carry_out, finished
 from harness.nightly.matrix import DEFAULT_FILE, BoardEntry, Matrix, load_matrix
 from harness.nightly.night import NightRequest, NightStatus, run_night
 from harness.nightly.table import print_night
+from tests.support.kit import plug_in
+from tests.support.operator_models import build_model
 
 MATRIX = """
 schema: 1
@@ -91,6 +94,7 @@ def test_the_shipped_job_file_is_valid() -> None:
         (", reason: fast enough", "", "'reason' is missing"),
         ("reason: fast enough", "boards: [simm], reason: x", "'boards' has 'simm'"),
         ("worse: 0.1", "worse: 7", "'worse' is 7"),
+        ("limit: 4, round", "target: gpu, round", "'target' is 'gpu'; expected cpu or npu"),
         ("{name: int8}", "{name: int8, output: int9}", "'output' is 'int9'"),
         ("variants:\n  - {name: int8}", "variants: []", "'variants' lists nothing"),
         ("budgets:", "exclude: [{reason: all}]\nbudgets:", "0 jobs; expected 1"),
@@ -156,6 +160,50 @@ def test_a_night_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[s
         runs = {item.run for item in history.samples("two", HOST)}
     assert {"candidate-05", "baseline-05"} <= runs
     assert main(["nightly", str(first.matrix_file), *options, "--baseline", str(tmp_path)]) == 2
+
+
+def test_a_board_is_measured_in_turns_with_a_baseline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, history: History
+) -> None:
+    """A kit on the desk, flashed by a stand-in of nrfutil; its chip is the emulated one."""
+    kit = plug_in(tmp_path, monkeypatch, "nrfutil")
+    monkeypatch.setattr("harness.nightly.images.open_port", kit.open_port)
+    monkeypatch.setattr("harness.nightly.matrix.LEAST_PAIRS", 1)
+    monkeypatch.setattr(night, "carry_out", _in_process)
+    (tmp_path / "small.tflite").write_bytes(build_model("conv"))
+    text = MATRIX.replace("file: embedded", "file: small.tflite")
+    text = text.replace("{name: host, limit: 4,", "{name: nrf54l15dk, limit: 1,")
+    wanted = request(tmp_path, text.replace("round_pairs: 3, round_inputs: 2", "round_pairs: 1"))
+    first = run_night(history, replace(wanted, name="one"))
+    board = Job("digits", "nrf54l15dk", "int8")
+    (result,) = (item for item in first.results if item.job == board)
+    assert (result.status, result.source) == (Status.OK, "board"), result.reason
+    assert result.conditions["latency.clock_hz"] == "128000000"
+    baseline = replace(wanted, name="two", baseline=first.folder)
+    second = run_night(history, baseline)
+    runs = [item.run for item in history.samples("two", board)]
+    assert len(runs) == 4
+    values = {item.values for item in history.samples("two", board)}
+    assert len(values) == 1, "the emulated clock scatters"
+    assert second.status is NightStatus.FINE
+    folder = first.folder / "images" / board.name
+    spec = load_boards()["host"]
+    with pytest.raises(ConfigError, match="holds an image of nrf54l15dk, not of host"):
+        open_image(read_image(folder), spec, None, None)
+    (folder / "firmware.hex").write_text("other")
+    with pytest.raises(ConfigError, match=r"firmware.hex is not the file that image.json names"):
+        read_image(folder)
+    (folder / "image.json").unlink()
+    with pytest.raises(ConfigError, match=r"image.json cannot be read"):
+        read_image(folder)
+
+
+def _in_process(order: Order) -> Recorded:
+    """A job without a process of its own."""
+    words = [str(order.matrix), order.sha256, order.job.name, str(order.night)]
+    words += [f"--baseline={order.baseline}"] if order.baseline else []
+    assert worker.main(words) == 0
+    return launch.read_outcome(order.outcome, order.job)
 
 
 def _order(tmp_path: Path, timeout_s: int = 20) -> Order:
