@@ -66,17 +66,28 @@ class OwnDifference:
 
 def counterparts(translation: Translation, graph: Graph) -> dict[int, Counterpart]:
     """The TFLite tensor of each layer, by layer; layers without one are left out."""
-    legal, known = translation.legal, len(translation.source.tensors)
     found = {}
-    for index, operator in enumerate(legal.operators):
-        layer = translation.program.layers[index]
-        root = operator.outputs[0]
-        for number in (root, *(alias for alias in legal.aliases if legal.root(alias) == root)):
-            info = graph.tensors.get(number) if number < known else None
-            if info and info.dtype == "int8" and info.elements == layer.output_dims.elements:
-                found[index] = Counterpart(info, _fine_step(translation, layer, number))
-                break
+    for index, layer in enumerate(translation.program.layers):
+        tensors = _tensors_of(translation, graph, index)
+        if tensors:
+            fine_step = _fine_step(translation, layer, tensors[0].index)
+            found[index] = Counterpart(tensors[0], fine_step)
     return found
+
+
+def tensor_values(
+    translation: Translation, graph: Graph, layers: Sequence[Array]
+) -> dict[int, Array]:
+    """TFLite's tensors, by number, with the values of a program's layers (one sample, raw).
+
+    Tensors that no layer has as int8 are left out.
+    """
+    return {
+        tensor.index: from_program(values).reshape(tensor.shape)
+        for index, values in enumerate(layers)
+        if values.dtype == np.int8
+        for tensor in _tensors_of(translation, graph, index)
+    }
 
 
 def pair_with_host(
@@ -141,6 +152,16 @@ def own_differences(
         found.append(_judge(pair, rounding, rounding + multiplier_bound(layer)))
         values[index] = _as_layer(layer, place, given, like=result)
     return tuple(found)
+
+
+def _tensors_of(translation: Translation, graph: Graph, index: int) -> list[TensorInfo]:
+    """The tensors of the file that hold a layer's elements, under one shape or several."""
+    legal, known = translation.legal, len(translation.source.tensors)
+    root = legal.operators[index].outputs[0]
+    numbers = (root, *(alias for alias in legal.aliases if legal.root(alias) == root))
+    tensors = [graph.tensors[n] for n in numbers if n < known and n in graph.tensors]
+    elements = translation.program.layers[index].output_dims.elements
+    return [t for t in tensors if t.dtype == "int8" and t.elements == elements]
 
 
 def _fine_step(translation: Translation, layer: Layer, tensor: int) -> float:

@@ -1,7 +1,7 @@
 """The smallest model in which two parties still disagree in the same way.
 
 Parts of the model are tried in order of their size, those that end where the layers first differed
-before others of the same size. A part gets as its input what TFLite computed there for one sample.
+before others of the same size. A part gets as its input what was computed there for one sample.
 A part of one operator then loses channels, rows and columns as far as the disagreement lasts.
 Nothing is assumed: every candidate is compiled, run by both parties and judged.
 """
@@ -22,9 +22,10 @@ from harness.golden import KernelSet
 from harness.progress import Observer
 from harness.verify.case import Case, make_candidate
 from harness.verify.gaps import by_number
+from harness.verify.layers import tensor_values
 from harness.verify.narrowing import Extent, narrow, size_of
 from harness.verify.network import Cut, cuts_of, extract, operator_names
-from harness.verify.parties import HostParty, Party
+from harness.verify.parties import DefinitionParty, HostParty, Party
 from harness.verify.study import PairFinding, Study, study
 from harness.verify.verdict import Role
 
@@ -111,9 +112,7 @@ def _parties(whole: Study, pair: PairFinding) -> tuple[Party, ...]:
 
 def _smallest_part(search: _Search, whole: Study, pair: PairFinding) -> Minimal | None:
     case = whole.case
-    recorded = by_number(HostParty(KernelSet.REFERENCE).layers(case, pair.sample))
-    sample = case.inputs[pair.sample : pair.sample + 1]
-    recorded[case.graph.input.index] = sample[0]
+    recorded = _recorded(case, pair)
     for cut in _ordered(case, _suspect(whole, pair)):
         values = recorded.get(cut.source)
         if values is None or any(tensor not in recorded for tensor in cut.frozen):
@@ -124,6 +123,16 @@ def _smallest_part(search: _Search, whole: Study, pair: PairFinding) -> Minimal 
             search.steps.append(_describe(case, cut))
             return found
     return None
+
+
+def _recorded(case: Case, pair: PairFinding) -> dict[int, Array]:
+    """Every tensor for the pair's sample, by number: as TFLite computes it, or as the definition
+    does where neither party is TFLite. A difference may hang on the last bit."""
+    traced = by_number(HostParty(KernelSet.REFERENCE).layers(case, pair.sample))
+    if not (pair.left.role.is_host or pair.right.role.is_host):
+        layers = DefinitionParty().layers(case, pair.sample)
+        traced |= tensor_values(case.translation, case.graph, layers)
+    return {**traced, case.graph.input.index: case.inputs[pair.sample]}
 
 
 def _ordered(case: Case, suspect: int | None) -> Iterator[Cut]:

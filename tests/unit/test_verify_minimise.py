@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler import Op, decode, interpret, translate
+from compiler import CompilerError, Op, decode, interpret, translate
 from harness.cli import main
 from harness.dataset import load_array
 from harness.errors import ExitCode
@@ -20,7 +20,9 @@ from harness.verify import case as case_module
 from harness.verify import minimise as minimise_module
 from harness.verify import parties as parties_module
 from harness.verify.case import Case, make_candidate
+from harness.verify.layers import tensor_values
 from harness.verify.minimise import Minimal, minimise
+from harness.verify.network import cuts_of, extract
 from harness.verify.parties import DefinitionParty, EngineParty, HostParty, Party, VendorParty
 from harness.verify.study import study
 from harness.verify.ticket import ticket_files
@@ -96,6 +98,26 @@ def test_true_rounding_is_reduced_to_one_convolution() -> None:
     program = decode(files["minimal.bin"])
     outputs = interpret(program, found.case.maps).outputs[0]
     assert np.array_equal(found.case.side("x", [outputs]).outputs[0], found.right.outputs[0])
+
+
+def test_parts_continue_the_definition_bit_by_bit() -> None:
+    case = digits_case(1)
+    values = tensor_values(case.translation, case.graph, OURS.layers(case, 0))
+    values[case.graph.input.index] = case.inputs[0]
+    compared = []
+    for cut in cuts_of(case.model.data)[:40]:
+        if not {cut.source, cut.output, *cut.frozen} <= set(values):
+            continue
+        part = extract(case.model.data, cut, values)
+        try:
+            candidate = make_candidate("part", part, values[cut.source][None])
+        except CompilerError:
+            continue  # a reshape alone is no program
+        output = OURS.run(candidate).side.outputs[0][0]
+        assert np.array_equal(output, values[cut.output]), cut
+        compared.append(len(cut.operators))
+    assert {1, 2, 3} <= set(compared)
+    assert len(compared) > 25
 
 
 def test_what_needs_the_whole_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
