@@ -143,6 +143,9 @@ def _ordered(case: Case, suspect: int | None) -> Iterator[Cut]:
 
 def _suspect(whole: Study, pair: PairFinding) -> int | None:
     """The tensor of the layer that is beyond its bound, else of the first that differs."""
+    if pair.first_layer is not None and pair.left.role.is_host and pair.right.role.is_host:
+        tensors = whole.case.graph.tensors.values()
+        return next((t.index for t in tensors if t.name == pair.first_layer.tensor), None)
     hosts = [party.name for party in (pair.left, pair.right) if party.role.is_host]
     own = next((whole.own[name] for name in hosts if name in whole.own), ())
     layers: Sequence[int] = [item.difference.index for item in own if item.beyond]
