@@ -119,7 +119,7 @@ def pair_programs(
 def pair_traces(
     left: Sequence[TracedTensor], right: Sequence[TracedTensor]
 ) -> tuple[LayerPair, ...]:
-    """TFLite's int8 tensors from two sets of kernels; the index is a tensor's place in the trace."""
+    """TFLite's int8 tensors from two sets of kernels; the index is the place in the trace."""
     return tuple(
         LayerPair(place, a.operator.lower(), a.info.name, a.values, b.values)
         for place, (a, b) in enumerate(zip(left, right, strict=True))
