@@ -29,7 +29,7 @@ from compiler import (
 from harness.compare import LayerDifference, LayerPair, Steps, in_steps, layer_difference
 from harness.golden import Graph, TensorInfo, TracedTensor
 from harness.layout import from_program, to_program
-from harness.verify.bounds import activation_bound, multiplier_bound, rounding_bound
+from harness.verify.bounds import EXACT, Deviation, activation_bound, deviation_of
 
 Array = npt.NDArray[Any]
 
@@ -140,17 +140,20 @@ def own_differences(
     persistent variables hold their first value.
     """
     values: dict[int, Array] = {EXTERNAL_INPUT: to_program(sample, program.input_dims)}
+    deviations: dict[int, Deviation] = {EXTERNAL_INPUT: EXACT}
     paired = {place.tensor.index for place in places.values()}
     found = []
     for index, layer in enumerate(program.layers):
         values[index] = result = _execute(program, layer, values)
+        known = [deviations.get(item.producer, EXACT) for item in layer.inputs]
+        deviations[index] = deviation = deviation_of(layer, known)
         if (place := places.get(index)) is None:
             continue
         given = traced[place.tensor.index]
         pair = _pair(program, index, place, given, result)
-        rounding = rounding_bound(layer) + activation_bound(graph, place.tensor, paired)
-        found.append(_judge(pair, rounding, rounding + multiplier_bound(layer)))
-        values[index] = _as_layer(layer, place, given, like=result)
+        fused = activation_bound(graph, place.tensor, paired)
+        found.append(_judge(pair, deviation.rounding_bound + fused, deviation.bound + fused))
+        values[index], deviations[index] = _as_layer(layer, place, given, like=result), EXACT
     return tuple(found)
 
 
