@@ -26,6 +26,7 @@ from harness.transport import Transport, open_port
 if TYPE_CHECKING:
     from harness.firmware_build import FirmwareImage
     from harness.vendor.codegen import Generated
+    from harness.vendor.sdk import Sdk
 
 VENDOR_SIM: Final = "vendor-sim"
 SOURCES: Final[Mapping[BoardKind, str]] = {
@@ -59,7 +60,7 @@ class BoardDevice:
     """A session with a board as a `Device`.
 
     run: laps, warm-up and whether layers are timed. code: what Nordic's simulator runs; its cycles
-    count then, the firmware's clock means nothing.
+    count then, the firmware's clock means nothing. sdk: Nordic's, when its code is in the firmware.
     """
 
     program: AxonProgram
@@ -67,6 +68,7 @@ class BoardDevice:
     session: Session
     run: RunOptions = field(default_factory=RunOptions)
     code: Generated | None = None
+    sdk: Sdk | None = None
     _closed: bool = False
 
     @property
@@ -74,9 +76,8 @@ class BoardDevice:
         """See `Device`."""
         hello = self.session.link.device
         backend = f"firmware, {hello.text('backend')}"
-        if self.code is not None:
-            sdk = self.code.sdk
-            backend += f" (Axon {sdk.compiler_version}, sdk-edge-ai {sdk.version})"
+        if self.sdk is not None:
+            backend += f" (Axon {self.sdk.compiler_version}, sdk-edge-ai {self.sdk.version})"
         return DeviceInfo(
             board=self.board.name,
             source=source_of(self.board),
@@ -89,7 +90,7 @@ class BoardDevice:
 
     def _versions(self, hello: HelloReply) -> dict[str, str]:
         firmware = {"firmware_build": hello.build_id.hex()}
-        sdk = {} if self.code is None else self.code.sdk.facts()
+        sdk = {} if self.sdk is None else self.sdk.facts()
         return firmware | {f"sdk_edge_ai_{name}": value for name, value in sdk.items()}
 
     @property
@@ -186,18 +187,27 @@ def open_board_device(
     """
     asked = run or RunOptions()
     options = RunOptions(asked.laps, asked.warmup, asked.with_layers, keeps_state(program))
-    code = None
+    chosen = choice or BoardChoice()
+    code, sdk = None, None
     if runs_vendor_simulator(board):
         from harness.vendor.driver import generate_for
 
         code = generate_for(program)
-        plan = _plan_vendor(board, program, choice or BoardChoice(), code)
+        sdk = code.sdk
+        plan = _plan_vendor(board, program, chosen, code)
     else:
-        plan = plan_session(board, program, choice or BoardChoice())
+        plan = plan_session(board, program, chosen)
+        sdk = _find_sdk() if chosen.target == "npu" else None
     session = Session(plan)
     session.start()
     _check_model(session.link.device, program)
-    return BoardDevice(program, board, session, options, code)
+    return BoardDevice(program, board, session, options, code, sdk)
+
+
+def _find_sdk() -> Sdk:
+    from harness.vendor.sdk import find_sdk
+
+    return find_sdk()
 
 
 def _check_model(hello: HelloReply, program: AxonProgram) -> None:

@@ -18,6 +18,7 @@ from harness.link import Link
 from harness.model_file import DEFAULT_MODEL
 from harness.vendor.board_firmware import buffer_bytes, foreign_code, npu_board_model
 from harness.vendor.driver import generate_for
+from harness.virtual.board import VirtualBoard
 from tests.support.golden import GOLDEN_DIR, golden_run
 from tests.support.npu_board import KIT, open_silent
 from tests.support.vendor_sdk import real_sdk
@@ -26,13 +27,13 @@ COMPILERS = ("zig", "gcc")
 MODELS = ("ad_int8", "ic_int8", "kws_int8", "vww_int8")
 
 
-def build(program: AxonProgram, toolchain: str, folder: Path) -> FirmwareImage:
+def build(program: AxonProgram, toolchain: str, folder: Path, profile: str = "") -> FirmwareImage:
     real_sdk()
     if toolchain == "gcc" and shutil.which("arm-none-eabi-gcc") is None:
         pytest.skip("arm-none-eabi-gcc is not installed")
     code = generate_for(program)
     assert KIT.memory is not None
-    model = npu_board_model(program, code, KIT.memory)
+    model = npu_board_model(program, code, KIT.memory, profile=profile)
     foreign = foreign_code(program, code, model)
     image = build_firmware(KIT, model, toolchain=toolchain, folder=folder, foreign=foreign)
     use = image.memory
@@ -45,13 +46,24 @@ def build(program: AxonProgram, toolchain: str, folder: Path) -> FirmwareImage:
     return image
 
 
+def profile_text(board: VirtualBoard) -> str:
+    """The MLPerf Tiny text protocol's answer to `profile`."""
+    board.write(b"profile%")
+    text = b""
+    while b"m-ready" not in text:
+        piece = board.read(2.0)
+        assert piece, f"no m-ready after {text!r}"
+        text += piece
+    return next(line for line in text.decode("ascii").split("\r\n") if "profile" in line)
+
+
 @pytest.mark.parametrize("toolchain", COMPILERS)
 def test_the_embedded_model_boots_and_a_silent_npu_is_a_fault(
     toolchain: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.vendor.driver._PATIENCE", 1)
     program = compile_model(DEFAULT_MODEL.read_bytes(), CompileOptions(name="digits"))
-    image = build(program, toolchain, tmp_path)
+    image = build(program, toolchain, tmp_path, profile="ic01")
     board = open_silent(image.elf, monkeypatch)
     try:
         link = Link(board)
@@ -60,6 +72,7 @@ def test_the_embedded_model_boots_and_a_silent_npu_is_a_fault(
         assert hello.build_id == image.build_id
         assert (hello.model_status, hello.model_hash) == (0, image.model_hash)
         assert hello.arena_bytes == 3072 + 12
+        assert profile_text(board).startswith("m-profile-[ULPMark")
         with pytest.raises(DeviceFault, match="watchdog"):
             link.infer(bytes(3072))
         assert link.hello().model_status == 0

@@ -185,10 +185,12 @@ def test_a_session_builds_for_the_target_that_was_chosen(
     monkeypatch.setattr("harness.vendor.driver._SHORTEST_LIMIT_CYCLES", 200_000)
     code = made_up_code(PROGRAM, made_up_sdk(tmp_path / "sdk"))
     monkeypatch.setattr("harness.vendor.driver.generate_for", lambda _: code)
+    monkeypatch.setattr("harness.vendor.sdk.find_sdk", lambda: code.sdk)
     monkeypatch.setattr("harness.virtual.machine.Chip", SilentNpu)
     choice = BoardChoice(firmware_folder=image.manifest.parent.parent, target="npu")
     with closing(open_board_device(EMULATED, PROGRAM, choice)) as device:
-        assert device.info.backend == "firmware, npu"
+        assert device.info.backend == "firmware, npu (Axon 1.4.0, sdk-edge-ai 9.9.9)"
+        assert device.info.versions["sdk_edge_ai_driver_version"] == "1.4.0"
         assert device.info.versions["firmware_build"] == image.build_id.hex()
         result = device.infer(np.zeros((1, *DIMS.shape), np.int8))
         assert result.outputs[0].ravel().tolist() == [1, 0, *([1] * (ELEMENTS - 2))]
