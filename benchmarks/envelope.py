@@ -58,8 +58,8 @@ from harness.vendor.sdk import Sdk, find_sdk  # noqa: E402
 
 NAME: Final = "envelope"
 TIMEOUT_S: Final = 10.0
-TFLITE_LSB: Final = 6
-"""What our form may differ from TFLite; TFLite rounds twice in each requantization."""
+TFLITE_LSB: Final = 10
+"""What our form may differ from TFLite, which rounds twice; a product multiplies the difference."""
 FIXED_POINT_LSB: Final = 16
 """The same behind softmax, sigmoid and tanh, which TFLite feeds from 8 bits and the NPU from 16."""
 _FED_FROM_FIXED_POINT: Final = ("LOGISTIC", "TANH", "SOFTMAX")

@@ -469,10 +469,7 @@ FAMILIES: Final = (
             *_WIDE,
             *_DEEP,
             *({"channels": 1, "multiplier": n} for n in (2, 5, 8)),
-            *(
-                {"channels": n, "multiplier": 2, "height": 1, "width": 2, "kernel_h": 1}
-                for n in (511, 512)
-            ),
+            {"channels": 511, "multiplier": 2, "height": 1, "width": 4, "kernel_h": 1},
         ),
         150,
     ),

@@ -27,6 +27,7 @@ from compiler.passes.isolation import (
 )
 from compiler.passes.lines import lay_down_lines
 from compiler.passes.margins import pad_maps, pad_pools, plain_padding
+from compiler.passes.odd_rows import widen_rows
 from compiler.passes.operands import order_operands, spread_pixels
 from compiler.passes.packing import pad_rows
 from compiler.passes.padding import fold_padding, pad_channels_behind
@@ -74,6 +75,7 @@ PIPELINE: Final[tuple[Pass, ...]] = (
 VARIANT_PIPELINE: Final[tuple[VariantPass, ...]] = (
     split_dense,
     fill_batches,
+    widen_rows,
     pad_maps,
     crop_filters,
     order_operands,

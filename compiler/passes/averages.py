@@ -18,6 +18,7 @@ import numpy.typing as npt
 from compiler.dims import axis_of, dims_of
 from compiler.ir import Axis
 from compiler.model import Model, Operator, Quant, Tensor
+from compiler.passes.identity import PLAIN, with_weights
 from compiler.passes.padding import window_outputs, window_pads
 
 MAX_KERNEL: Final = 16
@@ -55,24 +56,23 @@ def _window(op: Operator) -> tuple[int, int]:
 
 def _as_convolution(model: Model, op: Operator) -> Model:
     rows, columns = _counts(model, op)
-    target = op.outputs[0]
-    factors = [
-        (counts, axis) for axis, counts in ((1, rows), (2, columns)) if np.unique(counts).size > 1
-    ]
-    source, steps = op.inputs[0], []
+    source, target = op.inputs[0], op.outputs[0]
     channels = dims_of(model.tensors[source].shape).channels
-    shape = (1, *_window(op), channels)
-    model, weights, bias = _ones(model, shape, channels, int(rows.max() * columns.max()))
-    plain = op.with_attributes(
-        fused_activation_function="NONE",
-        dilation_h_factor=1,
-        dilation_w_factor=1,
-        depth_multiplier=1,
-        pads=window_pads(model, op),
+    largest = int(rows.max() * columns.max())
+    kernel = np.ones((1, *_window(op), channels), np.int8)
+    model, weights, bias = with_weights(model, "average", kernel, channels, 1 / largest)
+    sums = MappingProxyType(
+        {
+            **PLAIN,
+            "depth_multiplier": 1,
+            "pads": window_pads(model, op),
+            "stride_h": op.attributes["stride_h"],
+            "stride_w": op.attributes["stride_w"],
+        }
     )
-    kept = {k: v for k, v in plain.attributes.items() if k not in ("filter_height", "filter_width")}
-    sums = replace(plain, code="DEPTHWISE_CONV_2D", inputs=(source, weights, bias))
-    steps.append(replace(sums, attributes=MappingProxyType(kept)))
+    operands = (source, weights, bias)
+    steps = [Operator(op.index, "DEPTHWISE_CONV_2D", operands, (target,), sums)]
+    factors = [(n, axis) for axis, n in ((1, rows), (2, columns)) if np.unique(n).size > 1]
     for counts, axis in factors:
         model, between = model.with_tensor(model.tensors[target])
         model, factor = _factor(model, counts, axis)
@@ -150,27 +150,8 @@ def _collapse(model: Model, op: Operator, over: set[Axis | None]) -> Model:
         steps.append(replace(op, inputs=(source, axes), outputs=(flat,)))
         source, height, width = flat, 1, 1
     area = height * width * extent.channels
-    model, weights, bias = _ones(model, (1, height, width, extent.channels), 1, area)
-    attributes = {
-        "padding": "VALID",
-        "stride_h": 1,
-        "stride_w": 1,
-        "dilation_h_factor": 1,
-        "dilation_w_factor": 1,
-        "fused_activation_function": "NONE",
-    }
+    kernel = np.ones((1, height, width, extent.channels), np.int8)
+    model, weights, bias = with_weights(model, "average", kernel, 1, 1 / area)
     operands = (source, weights, bias)
-    mixed = Operator(op.index, "CONV_2D", operands, op.outputs, MappingProxyType(attributes))
+    mixed = Operator(op.index, "CONV_2D", operands, op.outputs, PLAIN)
     return model.replaced(op, *steps, mixed)
-
-
-def _ones(
-    model: Model, shape: tuple[int, ...], outputs: int, divisor: int
-) -> tuple[Model, int, int]:
-    """Weights of one, with a scale that divides the sum, and a bias of zero for each output."""
-    quant = Quant(np.array([1 / divisor], np.float32), np.zeros(1, np.int64))
-    weights = Tensor("average", shape, "int8", quant, np.ones(shape, np.int8))
-    bias = Tensor("no bias", (outputs,), "int32", None, np.zeros(outputs, np.int32))
-    model, weights_index = model.with_tensor(weights)
-    model, bias_index = model.with_tensor(bias)
-    return model, weights_index, bias_index

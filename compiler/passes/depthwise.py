@@ -16,23 +16,14 @@ from typing import Any, Final
 import numpy as np
 
 from compiler.dims import dims_of
-from compiler.model import Model, Operator, Quant, Tensor
+from compiler.model import Model, Operator
 from compiler.options import CompileOptions
+from compiler.passes.identity import PLAIN, with_weights
 from compiler.passes.orientation import seen_dims
 
 MAX_DEPTHWISE_CHANNELS: Final = 1023
 LARGEST_WEIGHTS: Final = 1 << 26
 """In bytes. What would need more stays as it is, and the constraints report it."""
-_REPEAT: Final = MappingProxyType(
-    {
-        "padding": "VALID",
-        "stride_h": 1,
-        "stride_w": 1,
-        "dilation_h_factor": 1,
-        "dilation_w_factor": 1,
-        "fused_activation_function": "NONE",
-    }
-)
 
 
 def repeat_channels(model: Model) -> Model:
@@ -82,15 +73,9 @@ def _repeated(model: Model, op: Operator, channels: int, outputs: int) -> Model:
     source = model.tensors[op.inputs[0]]
     model, wide = model.with_tensor(replace(source, shape=(*source.shape[:-1], outputs), data=None))
     kernel = np.repeat(np.eye(channels, dtype=np.int8), outputs // channels, axis=0)
-    one = Quant(np.ones(1, np.float32), np.zeros(1, np.int64))
-    weights = Tensor(
-        "repetition", (outputs, 1, 1, channels), "int8", one, kernel[:, None, None, :].copy()
-    )
-    bias = Tensor("no bias", (outputs,), "int32", None, np.zeros(outputs, np.int32))
-    model, weights_index = model.with_tensor(weights)
-    model, bias_index = model.with_tensor(bias)
-    operands = (op.inputs[0], weights_index, bias_index)
-    repeat = Operator(op.index, "CONV_2D", operands, (wide,), _REPEAT)
+    weights = np.ascontiguousarray(kernel[:, None, None, :])
+    model, number, bias = with_weights(model, "repetition", weights, outputs)
+    repeat = Operator(op.index, "CONV_2D", (op.inputs[0], number, bias), (wide,), PLAIN)
     plain = op.with_attributes(depth_multiplier=1)
     return model.replaced(op, repeat, replace(plain, inputs=(wide, *op.inputs[1:])))
 

@@ -15,7 +15,7 @@ from compiler.dims import dims_of
 from compiler.model import Model, Operator
 from compiler.passes.padding import window_pads
 
-LARGEST_EXTENT: Final = 32
+LARGEST_EXTENT: Final = 256
 LARGEST_WEIGHTS: Final = 1 << 26
 """In bytes. Larger filters are not written out, and the constraints refuse them."""
 

@@ -10,18 +10,34 @@ from types import MappingProxyType
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from compiler.dims import dims_of
 from compiler.model import Model, Operator, Quant, Tensor
 
-_ATTRIBUTES: Final = {
-    "padding": "VALID",
-    "stride_h": 1,
-    "stride_w": 1,
-    "dilation_h_factor": 1,
-    "dilation_w_factor": 1,
-    "depth_multiplier": 1,
-}
+PLAIN: Final = MappingProxyType(
+    {
+        "padding": "VALID",
+        "stride_h": 1,
+        "stride_w": 1,
+        "dilation_h_factor": 1,
+        "dilation_w_factor": 1,
+        "fused_activation_function": "NONE",
+    }
+)
+"""Attributes of a convolution that has none of all this."""
+
+
+def with_weights(
+    model: Model, name: str, data: npt.NDArray[np.int8], outputs: int, scale: float = 1.0
+) -> tuple[Model, int, int]:
+    """The model with weights of one scale and a bias of zeros, and the numbers of both."""
+    quant = Quant(np.array([scale], np.float32), np.zeros(1, np.int64))
+    weights = Tensor(name, data.shape, "int8", quant, data)
+    bias = Tensor("no bias", (outputs,), "int32", None, np.zeros(outputs, np.int32))
+    model, weights_index = model.with_tensor(weights)
+    model, bias_index = model.with_tensor(bias)
+    return model, weights_index, bias_index
 
 
 def identity(
@@ -29,34 +45,20 @@ def identity(
 ) -> tuple[Model, Operator]:
     """The model with the weights added, and the operator from `source` to `target`."""
     channels = dims_of(model.tensors[source].shape).channels
-    one = Quant(np.ones(1, np.float32), np.zeros(1, np.int64))
-    weights = Tensor(
-        "identity", (1, 1, 1, channels), "int8", one, np.ones((1, 1, 1, channels), np.int8)
-    )
-    bias = Tensor("no bias", (channels,), "int32", None, np.zeros(channels, np.int32))
-    model, weights_index = model.with_tensor(weights)
-    model, bias_index = model.with_tensor(bias)
-    attributes = {**_ATTRIBUTES, "fused_activation_function": activation}
-    op = Operator(
-        index,
-        "DEPTHWISE_CONV_2D",
-        (source, weights_index, bias_index),
-        (target,),
-        MappingProxyType(attributes),
-    )
-    return model, op
+    kernel = np.ones((1, 1, 1, channels), np.int8)
+    model, weights, bias = with_weights(model, "identity", kernel, channels)
+    attributes = {**PLAIN, "depth_multiplier": 1, "fused_activation_function": activation}
+    operands = (source, weights, bias)
+    depthwise = MappingProxyType(attributes)
+    return model, Operator(index, "DEPTHWISE_CONV_2D", operands, (target,), depthwise)
 
 
 def dense_identity(model: Model, index: int, source: int, target: int) -> tuple[Model, Operator]:
     """As `identity`, for a row, and as a fully connected layer."""
     count = model.tensors[source].elements
-    one = Quant(np.ones(1, np.float32), np.zeros(1, np.int64))
-    weights = Tensor("identity", (count, count), "int8", one, np.eye(count, dtype=np.int8))
-    bias = Tensor("no bias", (count,), "int32", None, np.zeros(count, np.int32))
-    model, weights_index = model.with_tensor(weights)
-    model, bias_index = model.with_tensor(bias)
+    model, weights, bias = with_weights(model, "identity", np.eye(count, dtype=np.int8), count)
     attributes = MappingProxyType({"fused_activation_function": "NONE"})
-    operands = (source, weights_index, bias_index)
+    operands = (source, weights, bias)
     return model, Operator(index, "FULLY_CONNECTED", operands, (target,), attributes)
 
 
@@ -67,11 +69,5 @@ def widening(
     inputs, outputs = (dims_of(model.tensors[i].shape).channels for i in (source, target))
     kernel = np.zeros((outputs, 1, 1, inputs), np.int8)
     kernel[front : front + inputs, 0, 0] = np.eye(inputs, dtype=np.int8)
-    one = Quant(np.ones(1, np.float32), np.zeros(1, np.int64))
-    weights = Tensor("widening", kernel.shape, "int8", one, kernel)
-    bias = Tensor("no bias", (outputs,), "int32", None, np.zeros(outputs, np.int32))
-    model, weights_index = model.with_tensor(weights)
-    model, bias_index = model.with_tensor(bias)
-    attributes = {**_ATTRIBUTES, "fused_activation_function": "NONE"}
-    operands = (source, weights_index, bias_index)
-    return model, Operator(index, "CONV_2D", operands, (target,), MappingProxyType(attributes))
+    model, weights, bias = with_weights(model, "widening", kernel, outputs)
+    return model, Operator(index, "CONV_2D", (source, weights, bias), (target,), PLAIN)

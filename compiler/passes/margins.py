@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
 from compiler.ir import Pads
-from compiler.model import Model, Operator, Quant, Tensor
+from compiler.model import Model, Operator, Tensor
 from compiler.options import CompileOptions
-from compiler.passes.identity import identity
+from compiler.passes.identity import PLAIN, with_weights
 from compiler.passes.padding import paddings, spatial_pads, window_pads
 
 LOWEST_CODE = -128
@@ -98,13 +99,11 @@ def _as_layer(model: Model, op: Operator, pads: Pads, options: CompileOptions) -
     kernel = (1, above) if options.transpose else (above, 1)
     weights = np.zeros((1, *kernel, channels), np.int8)
     weights[0, 0, 0] = 1
-    one = Quant(np.ones(1, np.float32), np.zeros(1, np.int64))
-    model, number = model.with_tensor(Tensor("margin", weights.shape, "int8", one, weights))
-    model, copy = identity(model, op.index, op.inputs[0], op.outputs[0])
+    model, number, bias = with_weights(model, "margin", weights, channels)
     wider = Pads(pads.left, pads.right + kernel[1] - 1, pads.top, pads.bottom + kernel[0] - 1)
-    layer = replace(
-        copy.with_attributes(pads=wider), inputs=(copy.inputs[0], number, copy.inputs[2])
-    )
+    attributes = MappingProxyType({**PLAIN, "depth_multiplier": 1, "pads": wider})
+    operands = (op.inputs[0], number, bias)
+    layer = Operator(op.index, "DEPTHWISE_CONV_2D", operands, op.outputs, attributes)
     return model.replaced(op, layer)
 
 

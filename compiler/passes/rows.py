@@ -9,23 +9,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Final
 
 import numpy as np
 
 from compiler.dims import dims_of
 from compiler.ir import Dims
 from compiler.model import Model, Operator
+from compiler.passes.identity import PLAIN
 from compiler.passes.lines import TURNED
 from compiler.passes.reshapes import RESHAPES
-
-_POINTWISE: Final = {
-    "padding": "VALID",
-    "stride_h": 1,
-    "stride_w": 1,
-    "dilation_h_factor": 1,
-    "dilation_w_factor": 1,
-}
 
 
 def lay_out_rows(model: Model) -> Model:
@@ -80,6 +72,6 @@ def _as_convolution(model: Model, op: Operator) -> tuple[Model, Operator]:
     outputs, inputs = weights.shape
     kernel = np.asarray(weights.data).reshape(outputs, 1, 1, inputs)
     model, number = model.with_tensor(replace(weights, shape=kernel.shape, data=kernel))
-    attributes = MappingProxyType({**op.attributes, **_POINTWISE})
+    attributes = MappingProxyType({**PLAIN, **op.attributes})
     operands = (op.inputs[0], number, *op.inputs[2:])
     return model, replace(op, code="CONV_2D", inputs=operands, attributes=attributes)

@@ -64,7 +64,7 @@ def step_before_averages(model: Model) -> Model:
     for op in model.operators:
         if op.code != "AVERAGE_POOL_2D" or not _is_plain(model, op):
             continue
-        extent, result = (dims_of(model.tensors[i].shape) for i in (*op.inputs, *op.outputs))
+        extent, result = (dims_of(model.tensors[i].shape) for i in (op.inputs[0], op.outputs[0]))
         window, pads = window_extent(model, op), window_pads(model, op)
         if any((pads.left, pads.right, pads.top, pads.bottom)):
             continue
@@ -77,7 +77,7 @@ def step_before_averages(model: Model) -> Model:
 
 def _is_plain(model: Model, op: Operator) -> bool:
     """A pool of a map, with the result that window and strides give; constraints report others."""
-    shapes = [model.tensors[i].shape for i in (*op.inputs, *op.outputs)]
+    shapes = [model.tensors[i].shape for i in (op.inputs[0], op.outputs[0])]
     if any(len(shape) != 4 for shape in shapes):
         return False
     if min(op.attributes["stride_h"], op.attributes["stride_w"]) < 1:

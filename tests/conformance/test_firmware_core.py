@@ -14,12 +14,13 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from compiler import AxonProgram, CompileOptions, Op, compile_model
+from compiler import AxonProgram, CompileOptions, Op, UnsupportedError, compile_model
 from compiler.image import build_image
 from compiler.reference import Execution, interpret
 from tests.support.firmware_host import EMBEDDED, SUPPORT, Driver, IntArray, Trace, build
 from tests.support.golden import golden_parameters, golden_run
 from tests.support.m33 import Core, build_core
+from tests.support.operator_models import MODELS, build_model
 from tests.support.random_programs import random_inputs, random_program
 
 _BATCH = 100
@@ -92,6 +93,26 @@ def test_random_programs(driver: Driver, first: int) -> None:
     for seed in range(first, min(first + _BATCH, _PROGRAMS)):
         program = random_program(seed)
         _compare(driver, program, random_inputs(program, seed, _INPUTS))
+
+
+@pytest.mark.parametrize("output", ["int8", "int32"])
+def test_operator_models(driver: Driver, output: Literal["int8", "int32"]) -> None:
+    """Every rewrite of the compiler, negative multipliers of a subtraction among them."""
+    for name in MODELS:
+        try:
+            program = compile_model(build_model(name), CompileOptions(name=name, output=output))
+        except UnsupportedError:
+            assert output == "int32", name
+            continue
+        _compare(driver, program, random_inputs(program, 0, _INPUTS))
+
+
+def test_subtractions_on_cortex_m33(core: Core) -> None:
+    for name in ("subtract", "subtract_from_constant", "average_pool_same"):
+        program = compile_model(build_model(name), CompileOptions(name=name))
+        inputs = random_inputs(program, 0, 1)
+        trace, _ = core.run(build_image(program), inputs[0])
+        _assert_equal(program, interpret(program, inputs), trace, 0, 1)
 
 
 @pytest.mark.parametrize("name", golden_parameters())

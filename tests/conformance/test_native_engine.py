@@ -25,6 +25,7 @@ from harness.native.build import FLAGS, Library, Traits, load
 from harness.native.engine import NativeEngine
 from tests.support.engines import assert_same_as_reference
 from tests.support.golden import golden_names, golden_parameters, golden_run
+from tests.support.operator_models import MODELS, build_model
 from tests.support.random_programs import FEATURES, random_inputs, random_program
 
 RANDOM_PROGRAMS = 1000
@@ -79,6 +80,12 @@ def test_random_programs(native: Library, part: int) -> None:
     for seed in range(part, RANDOM_PROGRAMS, SLICES):
         program = random_program(seed)
         assert_same(native, program, random_inputs(program, seed, count=2))
+
+
+def test_operator_models(native: Library) -> None:
+    for name in MODELS:
+        program = compile_model(build_model(name), CompileOptions(name=name))
+        assert_same(native, program, random_inputs(program, 0, count=2))
 
 
 @pytest.mark.parametrize("name", golden_parameters())

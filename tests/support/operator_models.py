@@ -258,6 +258,11 @@ MODELS: Final[dict[str, tuple[tuple[int, ...], Body]]] = {
     "mean_channels": (MAP, lambda b, x: b.mean(x, [3])),
     "mean_rows_and_channels": (MAP, lambda b, x: b.mean(_conv(b, x), [1, 3], keep=False)),
     "mean_channels_of_large_map": ((1, 3, 20, 4), lambda b, x: b.mean(x, [2, 3])),
+    "sigmoid_of_five_columns": (
+        (1, 3, 5, 4),
+        lambda b, x: b.pair("MUL", x, b.unary("LOGISTIC", b.conv(x, 4))),
+    ),
+    "sigmoid_of_one_column": ((1, 6, 1, 4), lambda b, x: b.unary("LOGISTIC", b.conv(x, 3))),
     "dense_over_rows": (
         (1, 3, 5, 4),
         lambda b, x: b.pair("ADD", b.dense(b.reshape(_conv(b, x), 15, 6), 5), b.constant(1)),

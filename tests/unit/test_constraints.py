@@ -146,7 +146,6 @@ BEYOND: dict[str, tuple[Shape, Body, str]] = {
     "depthwise 1024 channels": ((1, 2, 4, 1024), _conv((2, 2), depthwise=True), "1024 channels"),
     "convolution 1025 inputs": ((1, 2, 4, 1025), _conv((2, 2)), "1025 channels"),
     "convolution 2061 wide": ((1, 2, 2061, 2), _conv((1, 3)), "found width 2061"),
-    "sigmoid 5 wide": ((1, 3, 5, 4), _sigmoid, "found width 5"),
     "slice stride 32": ((1, 2, 70, 3), _sliced(32), "found stride 32"),
     "constant larger than the map": ((1, 6, 8, 4), _constant_larger, "a constant"),
     "single value added to a vector": ((1, 8), _single_value, "operands of one size"),
@@ -167,6 +166,11 @@ BEYOND: dict[str, tuple[Shape, Body, str]] = {
         "found 1025 inputs to 4",
     ),
     "dense 1024 to 1025": ((1, 1024), lambda b, x: b.dense(x, 1025), "found 1024 inputs to 1025"),
+    "softmax before a layer": (
+        (1, 8),
+        lambda b, x: b.dense(b.unary("SOFTMAX", b.dense(x, 6), beta=1.0), 3),
+        "a layer that reads its result",
+    ),
     "softmax of dense 1024 to 513": (
         (1, 1024),
         lambda b, x: b.unary("SOFTMAX", b.dense(x, 513), beta=1.0),
@@ -201,9 +205,11 @@ def test_scan_names_rule_and_remedy(name: str) -> None:
 def test_a_map_of_one_row_becomes_a_column() -> None:
     """Only vectors behind a fully connected layer stay as they are in the transposed variant."""
     data = _model((1, 1, 9, 1), lambda b, x: b.unary("LOGISTIC", b.conv(x, 0, depthwise=True)))
-    verify(compile_model(data, CompileOptions("m")))
+    for transpose, layers in ((False, 2), (True, 4)):
+        program = compile_model(data, CompileOptions("m", transpose=transpose))
+        assert len(program.layers) == layers
     with pytest.raises(UnsupportedError, match="found width 1"):
-        compile_model(data, CompileOptions("m", transpose=True))
+        compile_model(data, CompileOptions("m", transpose=True, output="int32"))
     vector = _model((1, 8), lambda b, x: b.unary("LOGISTIC", b.dense(x, 9)))
     verify(compile_model(vector, CompileOptions("m", transpose=True)))
 
@@ -214,7 +220,9 @@ def test_limits_follow_the_transposed_variant() -> None:
     with pytest.raises(UnsupportedError, match="found 20x1"):
         compile_model(data, CompileOptions("m", transpose=True))
     lying = _model((1, 3, 5, 4), _sigmoid)
-    verify(compile_model(lying, CompileOptions("m", transpose=True)))
+    verify(compile_model(lying, CompileOptions("m", transpose=True, output="int32")))
+    with pytest.raises(UnsupportedError, match="found width 5"):
+        compile_model(lying, CompileOptions("m", output="int32"))
 
 
 def test_scan_advises_the_orientation_that_takes_fewer_cycles() -> None:

@@ -31,7 +31,9 @@ FED_FROM_FIXED_POINT = {
     "softmax_of_sum",
     "softmax_of_mean",
     "softmax_before_conv",
+    "sigmoid_of_five_columns",
     "tanh_of_odd_rows",
+    "sigmoid_of_one_column",
 }
 # Models whose transposed variant is refused, and a part of the reason.
 NOT_TRANSPOSABLE = {
