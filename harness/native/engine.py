@@ -16,6 +16,7 @@ from compiler import AxonProgram, Dims, Execution, InputError
 from harness.native import abi
 from harness.native.build import Library
 from harness.native.plan import ALIGNMENT, ELEMENT, Place, Plan, build_plan
+from harness.native.together import TOGETHER, together
 
 Array = npt.NDArray[Any]
 
@@ -26,14 +27,22 @@ _MOST_CLAIMED: Final = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Planned:
+    """A plan, and one arena per thread."""
+
+    plan: Plan
+    arenas: tuple[Array, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Ready:
-    """A plan, the layers that are outputs, and one arena per thread."""
+    """A program, the layers that are outputs, and how to run one inference or `TOGETHER`."""
 
     program: AxonProgram
     keep_layers: bool
-    plan: Plan
     outputs: tuple[int, ...]
-    arenas: tuple[Array, ...]
+    one: _Planned
+    many: _Planned | None
 
 
 @dataclass(slots=True, eq=False)
@@ -69,10 +78,23 @@ class NativeEngine:
         Raises InputError for inputs that do not fit, and what `build_plan` raises.
         """
         ready = self._prepare(program, keep_layers)
-        plan = ready.plan
+        plan, arena = ready.one.plan, ready.one.arenas[0]
         count = _inferences(plan.input_dims, inputs)
         stored = [_room(count, dims) for dims in plan.output_dims]
-        self._execute(ready, inputs, count, stored, state or {})
+        for layer, place in plan.state.items():
+            _write(arena, place, (state or {}).get(layer), program, layer)
+        done = 0
+        if ready.many is not None and count >= TOGETHER:
+            blocks = count // TOGETHER
+            self._execute(ready.many, inputs, blocks, stored)
+            done = blocks * TOGETHER
+        if done < count:
+            first = done * plan.input_dims.batch
+            rest = [
+                array[done * dims.batch :]
+                for array, dims in zip(stored, plan.output_dims, strict=True)
+            ]
+            self._execute(ready.one, inputs[first:], count - done, rest)
         by_layer = {
             layer: np.ascontiguousarray(array.transpose(0, 3, 1, 2))
             for layer, array in zip(plan.slots, stored, strict=True)
@@ -80,7 +102,7 @@ class NativeEngine:
         return Execution(
             layers=tuple(by_layer.values()) if keep_layers else (),
             outputs=tuple(by_layer[layer] for layer in ready.outputs),
-            state={layer: _read(ready.arenas[0], place) for layer, place in plan.state.items()},
+            state={layer: _read(arena, place) for layer, place in plan.state.items()},
         )
 
     def _prepare(self, program: AxonProgram, keep_layers: bool) -> _Ready:
@@ -88,24 +110,21 @@ class NativeEngine:
         if ready is None or ready.program is not program or ready.keep_layers != keep_layers:
             outputs = program.output_layers
             keep = tuple(range(len(program.layers))) if keep_layers else outputs
-            plan = build_plan(program, self.library.traits, keep)
-            most = 1 if plan.state else max(1, _ARENAS_BYTES // plan.arena_bytes)
-            arenas = [_arena(plan.arena_bytes) for _ in range(min(self.threads, most))]
-            ready = self._ready = _Ready(program, keep_layers, plan, outputs, tuple(arenas))
+            one, block = self._plan(program, keep), together(program, TOGETHER)
+            many = None if block is None else self._plan(block, keep)
+            ready = self._ready = _Ready(program, keep_layers, outputs, one, many)
         return ready
 
-    def _execute(
-        self,
-        ready: _Ready,
-        inputs: Array,
-        count: int,
-        stored: list[Array],
-        state: Mapping[int, Array],
-    ) -> None:
-        plan = ready.plan
-        for layer, place in plan.state.items():
-            _write(ready.arenas[0], place, state.get(layer), ready.program, layer)
-        threads = min(len(ready.arenas), count)
+    def _plan(self, program: AxonProgram, keep: tuple[int, ...]) -> _Planned:
+        plan = build_plan(program, self.library.traits, keep)
+        most = 1 if plan.state else max(1, _ARENAS_BYTES // plan.arena_bytes)
+        arenas = [_arena(plan.arena_bytes) for _ in range(min(self.threads, most))]
+        return _Planned(plan, tuple(arenas))
+
+    def _execute(self, planned: _Planned, inputs: Array, count: int, stored: list[Array]) -> None:
+        """Run the first `count` inferences of the plan into the start of each array."""
+        plan = planned.plan
+        threads = min(len(planned.arenas), count)
         claim = min(_MOST_CLAIMED, -(-count // threads))
         outputs = (ctypes.c_void_p * max(1, len(stored)))(*(a.ctypes.data for a in stored))
         strides = zip(("image", "channel", "row", "pixel"), inputs.strides, strict=True)
@@ -123,11 +142,11 @@ class NativeEngine:
             )
 
         if threads == 1:
-            work(ready.arenas[0])
+            work(planned.arenas[0])
             return
         self._pool = self._pool or ThreadPoolExecutor(self.threads - 1, "axonrig-native")
-        others = [self._pool.submit(work, arena) for arena in ready.arenas[1:threads]]
-        work(ready.arenas[0])
+        others = [self._pool.submit(work, arena) for arena in planned.arenas[1:threads]]
+        work(planned.arenas[0])
         for other in others:
             other.result()
 

@@ -365,7 +365,7 @@ def _depthwise(draft: _Draft, index: int, layer: Layer) -> None:
 
 
 def _fully_connected(draft: _Draft, index: int, layer: Layer) -> None:
-    """A convolution of one pixel. The filter's columns and rows are in [C][H][W] order."""
+    """A convolution of a pixel per vector. The filter's columns and rows are in [C][H][W] order."""
     assert layer.filter is not None
     operand = layer.inputs[0]
     produced = draft.tensors[draft.tensor_of[operand.producer]].dims
@@ -376,7 +376,10 @@ def _fully_connected(draft: _Draft, index: int, layer: Layer) -> None:
     weights = layer.filter[order][:, columns]
     bias = None if layer.bias is None else layer.bias[order]
     node = _node(abi.NodeKind.CONVOLUTION, layer, Dims(1, 1, len(columns)))
-    node.out_height = node.out_width = 1
+    node.out_height = 1
+    # The vectors of a batch lie behind each other, as the pixels of a row do.
+    node.in_width = node.out_width = node.batch
+    node.batch = 1
     node.out_channels = len(order)
     node.pad_top = node.pad_bottom = node.pad_left = node.pad_right = 0
     node.stride_y = node.stride_x = 1

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from harness.native.engine import NativeEngine
+from harness.native.together import TOGETHER
 from tests.support.emulated_engine import EMULATOR, build_runner, emulated_engine
-from tests.support.engines import assert_same_as_reference
+from tests.support.engines import assert_same_as_reference, vector_program
 from tests.support.golden import golden_parameters, golden_run
 from tests.support.random_programs import random_inputs, random_program
 
@@ -39,6 +40,11 @@ def test_random_programs(arm: NativeEngine) -> None:
     for seed in range(5000, 5000 + RANDOM_PROGRAMS):
         program = random_program(seed)
         assert_same_as_reference(arm, program, random_inputs(program, seed, count=2))
+
+
+def test_vectors_run_together(arm: NativeEngine) -> None:
+    program = vector_program()
+    assert_same_as_reference(arm, program, random_inputs(program, 3, 2 * TOGETHER + 3))
 
 
 @pytest.mark.parametrize("name", golden_parameters())

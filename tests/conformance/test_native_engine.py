@@ -23,7 +23,8 @@ from harness.errors import ToolchainError
 from harness.model_file import DEFAULT_DATA, DEFAULT_MODEL
 from harness.native.build import FLAGS, Library, Traits, load
 from harness.native.engine import NativeEngine
-from tests.support.engines import assert_same_as_reference
+from harness.native.together import TOGETHER, together
+from tests.support.engines import assert_same_as_reference, vector_program
 from tests.support.golden import golden_names, golden_parameters, golden_run
 from tests.support.operator_models import MODELS, build_model
 from tests.support.random_programs import FEATURES, random_inputs, random_program
@@ -184,6 +185,24 @@ def test_batches_over_threads_keep_their_order(native: Library) -> None:
     three = NativeEngine(native, threads=3).run(program, images).outputs[0]
     assert np.array_equal(one[:40], expected)
     assert np.array_equal(one, three)
+
+
+@pytest.mark.parametrize("count", [1, TOGETHER - 1, TOGETHER, 3 * TOGETHER + 5])
+def test_vectors_run_together(native: Library, other_build: Library, count: int) -> None:
+    program = vector_program()
+    inputs = random_inputs(program, count, count)
+    for library in (native, other_build):
+        assert_same(library, program, inputs)
+    three = NativeEngine(native, threads=3).run(program, inputs[:, :, :, ::-1])
+    assert np.array_equal(three.outputs[0], interpret(program, inputs[:, :, :, ::-1]).outputs[0])
+
+
+def test_only_vectors_run_together() -> None:
+    block = together(vector_program(), 7)
+    assert block is not None
+    assert [layer.output_dims.batch for layer in block.layers] == [7] * 4
+    assert together(compile_model(DEFAULT_MODEL.read_bytes(), CompileOptions("digits")), 7) is None
+    assert together(vector_program(), 1 << 20) is None
 
 
 def test_inputs_lie_in_any_order(native: Library) -> None:

@@ -86,13 +86,21 @@ def emulated_engine(program: Path) -> Iterator[NativeEngine]:
         name = f"{traits.name.decode()} (emulated)"
         facts = Traits(name, traits.group, traits.flip, bool(traits.fast_float))
 
-        def run(_: int, job: int, arena: int) -> None:
-            assert engine._ready is not None
-            _call(pipe, engine._ready.plan, abi.Job.from_address(job), arena)
+        def run(plan: int, job: int, arena: int) -> None:
+            _call(pipe, _plan_of(engine, plan), abi.Job.from_address(job), arena)
 
         engine = NativeEngine(Library(program, facts, run), threads=1)
         yield engine
         process.stdin.close()
+
+
+def _plan_of(engine: NativeEngine, address: int) -> Plan:
+    """The plan whose record lies at an address."""
+    assert engine._ready is not None
+    for planned in (engine._ready.one, engine._ready.many):
+        if planned is not None and ctypes.addressof(planned.plan.record) == address:
+            return planned.plan
+    raise AssertionError("a run of a plan that the engine does not hold")
 
 
 @dataclass(frozen=True, slots=True)

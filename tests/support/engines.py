@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from compiler import AxonProgram, interpret
+from compiler import AxonProgram, CompileOptions, compile_model, interpret
 from harness.native.engine import NativeEngine
+from tests.support.tflite_builder import ModelBuilder
+
+
+def vector_program() -> AxonProgram:
+    """Fully connected layers and a softmax, which the engine runs for many inferences at once."""
+    b = ModelBuilder("vectors")
+    x = b.input(1, 45)
+    y = b.dense(b.dense(x, 83, "RELU", per_channel=True), 21)
+    y = b.unary("SOFTMAX", b.dense(y, 10), beta=1.0)
+    return compile_model(b.build([x], [y]), CompileOptions(name="vectors"))
 
 
 def assert_same_as_reference(
