@@ -20,8 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS: Final = (
     "--headless=new",
@@ -163,11 +161,11 @@ class Browser:
 
 
 def find_browser() -> str:
-    """The path of a Chromium; skips the test where there is none."""
+    """The path of a Chromium. Raises FileNotFoundError where there is none."""
     for name in _NAMES:
         if path := shutil.which(name):
             return path
-    pytest.skip(f"no {', '.join(_NAMES)} on this machine")
+    raise FileNotFoundError(f"no {', '.join(_NAMES)} on this machine")
 
 
 @contextmanager
