@@ -18,6 +18,7 @@ from harness.flasher.base import ChipIdentity, ChipLocked, Flasher, FlashJob, Pr
 from harness.flasher.jlink import JLink
 from harness.flasher.nrfjprog import NrfJprog
 from harness.flasher.nrfutil import NrfUtil
+from harness.flasher.remote import remote_flasher
 from harness.flasher.virtual import VirtualLoader
 from harness.flasher.west import West
 
@@ -31,9 +32,14 @@ FLASHERS: Final[Mapping[str, Callable[[], Flasher]]] = {
 
 
 def choose_flasher(board: BoardSpec, name: str | None = None) -> Flasher:
-    """The flasher of this name, else the board's. Raises ConfigError."""
+    """The flasher of this name, else the one on another host that the environment names
+    (`harness.flasher.remote`), else the board's. Raises ConfigError."""
     if board.flasher is None:
         raise ConfigError(f"the board '{board.name}' is not flashed")
+    if name is None and board.flasher.default != "virtual":
+        remote = remote_flasher(board)
+        if remote is not None:
+            return remote
     wanted = name or board.flasher.default
     if wanted not in FLASHERS:
         raise ConfigError(f"unknown flasher '{wanted}'; known are {', '.join(FLASHERS)}")

@@ -42,7 +42,8 @@ class BoardEntry:
     """A board and how it is reached.
 
     board: name of a board file. target: what runs the model on a real board. port: serial device or
-    URL, also on another host. place: name of the board at a farm manager, for
+    URL, also on another host. flasher_command: runs the flasher there (`harness.flasher.remote`),
+    None for here. place: name of the board at a farm manager, for
     `harness.nightly.places`. limit: most samples, for slow boards. rounds, round_inputs: of the
     latency measurement; 0 rounds: none. required: a skipped job is an infrastructure failure.
     """
@@ -52,6 +53,7 @@ class BoardEntry:
     target: Target
     port: str | None
     serial_number: str | None
+    flasher_command: str | None
     place: str | None
     limit: int
     rounds: int
@@ -202,6 +204,7 @@ def _board(fields: Fields) -> BoardEntry:
         target="npu" if target == "npu" else "cpu",
         port=fields.optional_text("port"),
         serial_number=fields.optional_text("serial_number"),
+        flasher_command=fields.optional_text("flasher_command"),
         place=fields.optional_text("place"),
         limit=fields.number("limit", 1, 1_000_000, default=1_000_000),
         rounds=2 * pairs,

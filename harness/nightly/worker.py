@@ -25,6 +25,7 @@ from harness.board import BoardKind, load_boards
 from harness.board_device import open_board_device, runs_vendor_simulator
 from harness.device import Array
 from harness.errors import ConfigError, HarnessError
+from harness.flasher.remote import VARIABLE as FLASHER_VARIABLE
 from harness.history import Job, Kind, Metric, Recorded, Result, Samples, Status
 from harness.history_lines import to_lines
 from harness.layout import to_program
@@ -226,6 +227,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 3
     plan = next(item for item in matrix.plans if item.job.name == words.job)
     board = replace(plan.board, port=words.port, serial_number=words.serial_number)
+    if board.flasher_command is not None:
+        os.environ[FLASHER_VARIABLE] = board.flasher_command
     plan, place = replace(plan, board=board), Place(words.night, plan.job)
     if words.again:
         _write_repeated(plan, place, words.baseline)
