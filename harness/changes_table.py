@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from rich.console import Console
@@ -11,11 +10,10 @@ from rich.text import Text
 
 from harness.changes import Change, Changes
 from harness.history import Result, Verdict
-from harness.regression.exact import LayerShare, shown
+from harness.regression.exact import LayerShare, condition_text, shown
 from harness.regression.two_sample import NEEDED_ROUNDS
 
 _PLAIN_WIDTH: Final = 140
-_HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def got_worse(changes: Changes) -> bool:
@@ -32,8 +30,8 @@ def print_changes(changes: Changes, most_layers: int, console: Console | None = 
         console.print(Text(f"{label}: {_title(result)}"), soft_wrap=True)
     for flag in changes.flags:
         refused = f"; not compared: {_listed(flag.refused)}" if flag.refused else ""
-        text = f"differs: {flag.condition} ({flag.why}): {_words(flag.before)} -> "
-        console.print(Text(f"{text}{_words(flag.after)}{refused}"), soft_wrap=True)
+        text = f"differs: {flag.condition} ({flag.why}): {condition_text(flag.before)} -> "
+        console.print(Text(f"{text}{condition_text(flag.after)}{refused}"), soft_wrap=True)
     if changes.changes:
         console.print(_metrics(changes))
     for change in changes.changes:
@@ -45,11 +43,6 @@ def print_changes(changes: Changes, most_layers: int, console: Console | None = 
 def _title(result: Result) -> str:
     place = f" in {result.folder}" if result.folder else ""
     return f"{result.job.name}, source {result.source}, {result.ended}{place}"
-
-
-def _words(text: str) -> str:
-    """A condition's value; hashes are cut."""
-    return text[:12] if _HASH.fullmatch(text) else text[:80]
 
 
 def _listed(names: tuple[str, ...]) -> str:

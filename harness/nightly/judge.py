@@ -26,6 +26,7 @@ from harness.regression.exact import (
     Difference,
     attribution,
     attribution_text,
+    condition_text,
     differences,
     first_checksum,
     totals,
@@ -133,7 +134,9 @@ def _exact(night: str, before: Result | None, after: Result, matrix: Matrix) -> 
 
 def _conditions(night: str, side: _Side, changed: tuple[str, ...]) -> Finding:
     words = "; ".join(
-        f"{key}: {side.before.conditions[key]} -> {side.after.conditions[key]}" for key in changed
+        f"{key}: {condition_text(side.before.conditions[key])} -> "
+        f"{condition_text(side.after.conditions[key])}"
+        for key in changed
     )
     text = f"not comparable with the night before, only what the compiler makes is ({words})"
     return Finding(night, side.after.job, "conditions", Gate.EXACT, Verdict.CHANGED, text)

@@ -17,6 +17,7 @@ ABSENT: Final = "absent"
 """The value of a metric that one side lacks."""
 
 _LAYER: Final = re.compile(r"layer\.(\d+)\.(.+)")
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
 _TOTALS: Final = {"estimate.cycles": "cycles", "emulated.instructions": "instructions"}
 """Totals that the layers explain, and the layers' word for them."""
 
@@ -113,6 +114,11 @@ def shown(value: Value) -> str:
     if isinstance(value, str):
         return value[:12]
     return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+def condition_text(value: str) -> str:
+    """A condition's value for a sentence: hashes are cut."""
+    return value[:12] if _HASH.fullmatch(value) else value[:80]
 
 
 _NOTHING: Final = Metric("", "", "", Kind.EXACT, "")
