@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from harness.cli.target_argument import add_target_argument
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:  # Start-up time is import time.
@@ -41,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--serial-number", metavar="S", help="probe of the board, when several fit")
     parser.add_argument("--port", metavar="P", help="serial port or URL of the board")
+    add_target_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the content of verify.json")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write every result here")
     parser.add_argument(
@@ -72,6 +74,7 @@ def execute(arguments: argparse.Namespace) -> int:
         boards=tuple(arguments.board),
         serial_number=arguments.serial_number,
         port=arguments.port,
+        target=arguments.target,
         out=arguments.out,
         minimise=arguments.minimise,
         between=None if arguments.between is None else (*arguments.between,),

@@ -123,8 +123,10 @@ def _text(minimal: Minimal, whole: Study, files: Mapping[str, bytes]) -> str:
 def _command(minimal: Minimal) -> str:
     """What shows the disagreement again."""
     parties = (minimal.pair.left, minimal.pair.right)
-    boards = [p.selection.name for p in parties if isinstance(p, BoardParty)]
-    options = "".join(f" --board {name}" for name in boards)
+    boards = [party.selection for party in parties if isinstance(party, BoardParty)]
+    options = "".join(f" --board {board.name}" for board in boards)
+    if any(board.target == "npu" for board in boards):
+        options += " --target npu"
     return f"axonrig verify {NAME}.tflite --data {NAME}_input.npy{options}"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.artefacts import open_folder
+from harness.board_image import Target
 from harness.errors import ConfigError, ExitCode
 from harness.progress import Observer
 from harness.run import RunRequest, prepare
@@ -25,9 +26,10 @@ from harness.verify.verdict import Meaning
 class VerifyRequest:
     """What to verify. data None: the embedded images for the embedded model, else random samples.
 
-    limit: samples at most. boards: names, besides the executors of this machine. out: result
-    folder, or None to write nothing. minimise: also look for the smallest model that shows the
-    disagreement, of the two parties in `between`, or of those that the verdict is about.
+    limit: samples at most. boards: names, besides the executors of this machine. target: what runs
+    the model on real ones. out: result folder, or None to write nothing. minimise: also look for
+    the smallest model that shows the disagreement, of the two parties in `between`, or of those
+    that the verdict is about.
     """
 
     model: Path
@@ -37,6 +39,7 @@ class VerifyRequest:
     boards: tuple[str, ...] = ()
     serial_number: str | None = None
     port: str | None = None
+    target: Target = "cpu"
     out: Path | None = None
     minimise: bool = False
     between: tuple[str, str] | None = None
@@ -107,7 +110,12 @@ def _minimise(request: VerifyRequest, found: Study, observe: Observer | None) ->
 def _boards(request: VerifyRequest) -> tuple[BoardParty, ...]:
     """Each board once. Raises ConfigError for an unknown name and for the simulator's."""
     selections = [
-        select_board(name, serial_number=request.serial_number, port=request.port)
+        select_board(
+            name,
+            serial_number=request.serial_number,
+            port=request.port,
+            target=request.target,
+        )
         for name in dict.fromkeys(request.boards)
     ]
     for selection in selections:

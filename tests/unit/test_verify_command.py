@@ -112,6 +112,7 @@ def test_bad_input_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
         "is no TFLite model": ([str(binary)], ExitCode.INPUT),
         "--limit is 0": ([MODEL, "--limit", "0"], ExitCode.INPUT),
         "the simulator always takes part": ([MODEL, "--board", "sim"], ExitCode.INPUT),
+        "NPU": ([MODEL, "--board", "virt-nrf54l15", "--target", "npu"], ExitCode.INPUT),
         "nrf45": ([MODEL, "--board", "nrf45"], ExitCode.INPUT),
         "without data": ([MODEL, "--labels", "y.npy"], ExitCode.INPUT),
         "output folder": ([MODEL, "--out", str(filled)], ExitCode.INPUT),
