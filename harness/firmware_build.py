@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from compiler import AxonProgram, ModelImage, build_image
 from harness.artefacts import json_bytes, sha256, write_bytes
-from harness.board import BoardSpec, FirmwareTarget, Memory, Pin
+from harness.board import BoardSpec, Memory
+from harness.board_header import board_header, memory_script
 from harness.cache import cache_dir
 from harness.cross_compiler import Toolchain, choose_toolchain
 from harness.errors import ConfigError, ToolchainError
@@ -219,8 +220,8 @@ def _inputs(
     assert memory is not None
     sources = _sources(firmware, target.port, model.backend)
     generated = {
-        "axr_board.h": _board_header(board.name, target, memory).encode(),
-        "memory.ld": _memory_script(memory).encode(),
+        "axr_board.h": board_header(board.name, target, memory).encode(),
+        "memory.ld": memory_script(memory).encode(),
         MODEL_FILE: model.image,
     }
     flags = (*compiler.flags(target), *_COMMON, *foreign.flags)
@@ -338,48 +339,3 @@ def _manifest(inputs: _Inputs, elf: LoadedElf, files: Mapping[str, bytes]) -> di
             name: {"bytes": len(data), "sha256": sha256(data)} for name, data in files.items()
         },
     }
-
-
-def _board_header(name: str, target: FirmwareTarget, memory: Memory) -> str:
-    """The facts of a board file as the port wants them."""
-    pins = target.pins or {}
-    lines = [
-        f'#define AXR_BOARD_NAME "{name}"',
-        f"#define {target.chip} 1",
-        f"#define AXR_BOARD_RECEIVE_BYTES {memory.receive_bytes}U",
-        f"#define AXR_BOARD_SLOT_START {memory.slot_start:#010x}U",
-        f"#define AXR_BOARD_SLOT_BYTES {memory.slot_bytes}U",
-        f"#define AXR_BOARD_HFXO_LOAD_FF {target.crystal_load_ff}U",
-        f"#define AXR_BOARD_DCDC {int(target.dcdc)}U",
-    ]
-    for role, pin in pins.items():
-        lines += _pin_lines(role.upper(), pin)
-    text = "\n".join(lines)
-    return (
-        "/* Written by the build from the board file. */\n"
-        f"#ifndef AXR_BOARD_H\n#define AXR_BOARD_H\n\n{text}\n\n#endif\n"
-    )
-
-
-def _pin_lines(role: str, pin: Pin) -> list[str]:
-    port = f"AXR_REG_P{pin.port}"
-    return [
-        f"#define AXR_BOARD_{role}_PIN {pin.number}U",
-        f"#define AXR_BOARD_{role}_PSEL {pin.selector}U",
-        f"#define AXR_BOARD_{role}_CNF ({port}_PIN_CNF + {4 * pin.number}U)",
-        f"#define AXR_BOARD_{role}_OUTSET {port}_OUTSET",
-        f"#define AXR_BOARD_{role}_OUTCLR {port}_OUTCLR",
-    ]
-
-
-def _memory_script(memory: Memory) -> str:
-    flash = (
-        f"ORIGIN = {memory.flash_start:#010x}, LENGTH = {memory.flash_bytes - memory.slot_bytes:#x}"
-    )
-    ram = f"ORIGIN = {memory.ram_start:#010x}, LENGTH = {memory.ram_bytes:#x}"
-    return (
-        "/* Written by the build from the board file. */\n"
-        f"MEMORY\n{{\n    RRAM (rx) : {flash}\n    RAM (rwx) : {ram}\n}}\n"
-        f"AXR_STACK_BYTES = {memory.stack_bytes};\n"
-        f"AXR_RING_BYTES = {2 * memory.receive_bytes};\n"
-    )
