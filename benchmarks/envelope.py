@@ -32,7 +32,7 @@ import numpy.typing as npt
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.envelope_cases import SEED, Case, all_cases  # noqa: E402  # needs the path above
+from benchmarks.envelope_cases import FAMILIES, SEED, Case, all_cases  # noqa: E402  # needs the path above
 from compiler import (  # noqa: E402
     CompileOptions,
     CompilerError,
@@ -50,7 +50,7 @@ from compiler.pipeline import prepare  # noqa: E402
 from compiler.transposition import transpose  # noqa: E402
 from harness.artefacts import json_bytes, write_bytes  # noqa: E402
 from harness.compiled import Source, gather  # noqa: E402
-from harness.errors import HarnessError, ToolchainError  # noqa: E402
+from harness.errors import ConfigError, HarnessError, ToolchainError  # noqa: E402
 from harness.layout import from_program, to_program  # noqa: E402
 from harness.vendor.codegen import generate  # noqa: E402
 from harness.vendor.result_codes import Fault, refusal_of  # noqa: E402
@@ -253,12 +253,7 @@ class Answers:
         self._path, self._sdk = path, sdk
         self._known: dict[str, Answer] = {}
         if path is not None and path.is_file():
-            stored = json.loads(path.read_text())
-            if stored["versions"] == sdk.facts():
-                self._known = {
-                    key: Answer(**{**value, "differences": tuple(value["differences"])})
-                    for key, value in stored["answers"].items()
-                }
+            self._known = _stored(path, sdk)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -276,6 +271,22 @@ class Answers:
             answers = {key: asdict(answer) for key, answer in sorted(self._known.items())}
             stored = {"versions": self._sdk.facts(), "answers": answers}
             write_bytes(self._path, json_bytes(stored))
+
+
+def _stored(path: Path, sdk: Sdk) -> dict[str, Answer]:
+    """Answers of the same versions; none of others. Raises ConfigError for another file."""
+    try:
+        stored = json.loads(path.read_text())
+        if stored["versions"] != sdk.facts():
+            return {}
+        return {
+            key: Answer(**{**value, "differences": tuple(value["differences"])})
+            for key, value in stored["answers"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{path} holds no answers of an earlier sweep ({error!r}): name another file"
+        ) from error
 
 
 def sweep(cases: Iterable[Case], answers: Answers, minutes: float) -> list[Outcome]:
@@ -390,15 +401,23 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="write docs/envelope-VERSION.md")
     options = parser.parse_args(words)
     try:
-        sdk = find_sdk()
+        return _run(options)
     except HarnessError as error:
         print(f"envelope: {error}", file=sys.stderr)
         return int(error.exit_code)
-    cases = [c for c in all_cases() if options.operator in (None, c.operator)]
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.write and (options.sample or options.operator):
+        raise ConfigError("--write needs all cases: leave --sample and --operator out")
+    sdk = find_sdk()
+    cases = [case for case in all_cases() if options.operator in (None, case.operator)]
+    if not cases:
+        known = ", ".join(family.operator for family in FAMILIES)
+        raise ConfigError(f"no cases of {options.operator!r}; --operator takes one of {known}")
     if options.sample:
         cases = sample(cases, options.sample)
-    answers = Answers(options.answers, sdk)
-    outcomes = sweep(cases, answers, options.minutes)
+    outcomes = sweep(cases, Answers(options.answers, sdk), options.minutes)
     print("\n".join([*table(outcomes), "", *listing(outcomes)]))
     if len(outcomes) < len(cases):
         print(f"envelope: {len(cases) - len(outcomes)} cases left, no time", file=sys.stderr)

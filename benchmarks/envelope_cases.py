@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, Final, Literal
 
@@ -580,6 +581,7 @@ FAMILIES: Final = (
 )
 
 
-def all_cases() -> list[Case]:
+@cache
+def all_cases() -> tuple[Case, ...]:
     """Every case of every family, in a fixed order."""
-    return [case for family in FAMILIES for case in family.cases()]
+    return tuple(case for family in FAMILIES for case in family.cases())

@@ -28,7 +28,7 @@ def sdk() -> Sdk:
 
 
 @pytest.fixture(scope="module")
-def cases() -> list[Case]:
+def cases() -> tuple[Case, ...]:
     return all_cases()
 
 
@@ -46,7 +46,9 @@ def _large_filter() -> bytes:
     return builder.build([source], [builder.conv(source, 2, (17, 3))])
 
 
-def test_a_sample_agrees_with_the_library(sdk: Sdk, cases: list[Case], tmp_path: Path) -> None:
+def test_a_sample_agrees_with_the_library(
+    sdk: Sdk, cases: tuple[Case, ...], tmp_path: Path
+) -> None:
     answers = Answers(tmp_path / "answers.json", sdk)
     outcomes = envelope.sweep(envelope.sample(cases, SAMPLE), answers, minutes=5)
     assert len(outcomes) >= SAMPLE
@@ -69,14 +71,14 @@ def test_operator_model_on_the_simulator(name: str, transpose: bool, sdk: Sdk) -
         assert answer == Answer()
 
 
-def test_cases_are_many_different_and_the_same_every_time(cases: list[Case]) -> None:
+def test_cases_are_many_different_and_the_same_every_time(cases: tuple[Case, ...]) -> None:
     assert len(cases) > 2000
     assert len({(case.operator, case.name) for case in cases}) == len(cases)
     again = [case for family in FAMILIES[:3] for case in family.cases()]
     assert [case.model for case in again] == [case.model for case in cases[: len(again)]]
 
 
-def test_every_operator_that_can_be_lowered_is_swept(cases: list[Case]) -> None:
+def test_every_operator_that_can_be_lowered_is_swept(cases: tuple[Case, ...]) -> None:
     lowered = set()
     padded = [case for case in cases if case.operator == "PAD" and "depth" in case.name]
     for case in (*envelope.sample(cases, 200), *padded):
@@ -197,6 +199,40 @@ def test_the_page_counts_and_lists() -> None:
     assert "- CONV_2D far: accepted, outputs equal (accepted; 50 LSB from TFLite)" in page
     assert "usual:" not in page
     assert "None." in envelope.document(outcomes[:1], _made_up_sdk())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--operator", "COS"], "no cases of 'COS'"),
+        (["--operator", "VARIABLE", "--minutes", "0"], "44 cases left"),
+        (["--operator", "VARIABLE", "--answers", "{broken}"], "holds no answers"),
+    ],
+)
+def test_what_cannot_be_run(
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"answers": []}')
+    monkeypatch.setattr(envelope, "find_sdk", _made_up_sdk)
+    assert envelope.main([word.format(broken=broken) for word in words]) in (1, 3)
+    assert message in capsys.readouterr().err
+
+
+def test_a_run_of_one_operator(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(envelope, "find_sdk", _made_up_sdk)
+    monkeypatch.setattr(envelope, "ask", lambda *_, **__: Answer())
+    words = ["--operator", "VARIABLE", "--sample", "2"]
+    assert envelope.main(words) == 0
+    assert "| VARIABLE | 2 | 2 |" in capsys.readouterr().out
+    assert envelope.main([*words, "--write"]) == 3
+    assert "--write needs all cases" in capsys.readouterr().err
 
 
 def test_without_the_sdk_it_says_so(

@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler import AxonProgram, CompileOptions, Dims, UnsupportedError, decode, interpret
+from compiler import (
+    AxonProgram,
+    CompileOptions,
+    Dims,
+    Op,
+    UnsupportedError,
+    compile_model,
+    decode,
+    interpret,
+)
 from harness.cli import main
 from harness.compiled import Compiled, Source, gather
 from harness.errors import ToolchainError
@@ -21,6 +30,7 @@ from harness.vendor.codegen import generate
 from harness.vendor.process import last_lines, run_library
 from harness.vendor.result_codes import REFUSALS, Fault, refusal_of
 from harness.vendor.sdk import VARIABLE, Sdk, find_sdk
+from tests.support.operator_models import build_model
 from tests.support.programs import convolution, program_of
 from tests.support.vendor_sdk import ACT, ROWS, build_library, make_checkout
 
@@ -75,6 +85,17 @@ def simulate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
         monkeypatch.setenv(ROWS, str(tmp_path / "rows.csv"))
 
     return setter
+
+
+def test_a_persistent_variable_has_no_row(sdk: Sdk, simulate: Callable[[str], None]) -> None:
+    program = compile_model(build_model("variable"), CompileOptions(name="state"))
+    place = [layer.op for layer in program.layers].index(Op.PERSISTENT_VARIABLE)
+    rows = random_rows(program).splitlines(keepends=True)
+    simulate("".join(rows[:place] + rows[place + 1 :]))
+    made = generate(gather("state", program, CompileOptions("state"), Source("x", b"")), sdk)
+    assert made.layers[0][place].size == 0
+    assert made.layers[0][-1].shape == program.layers[-1].output_dims.shape
+    assert made.disagreements == ()
 
 
 def random_rows(program: AxonProgram) -> str:
