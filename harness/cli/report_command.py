@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Final
 
-from harness.errors import ExitCode
+from harness.errors import ConfigError, ExitCode
+
+_PLAIN_WIDTH: Final = 140
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +26,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--charts", type=Path, metavar="FOLDER", help="also write every chart as an SVG file here"
     )
+    parser.add_argument(
+        "--terminal",
+        action="store_true",
+        help="print the result of a run with its charts and pictures, and write nothing",
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -31,6 +39,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from harness.report.pages import write_charts, write_page
 
     result = arguments.result
+    if arguments.terminal:
+        return _print(arguments)
     nights = result.is_file()
     page = (write_history_page if nights else write_page)(result, arguments.output)
     print(f"report: {page}")  # noqa: T201  # the command's result
@@ -38,4 +48,16 @@ def execute(arguments: argparse.Namespace) -> int:
         write = write_history_charts if nights else write_charts
         for path in write(result, arguments.charts):
             print(f"chart: {path}")  # noqa: T201  # the command's result
+    return int(ExitCode.OK)
+
+
+def _print(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from harness.report.pages import print_result
+
+    if arguments.output is not None or arguments.charts is not None:
+        raise ConfigError("--terminal writes no file: leave out -o and --charts")
+    console = Console()
+    print_result(arguments.result, console if console.is_terminal else Console(width=_PLAIN_WIDTH))
     return int(ExitCode.OK)

@@ -100,13 +100,18 @@ def latency_bars(cycles: Array) -> list[bars.Bar]:
     ]
 
 
+def chosen_samples(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Facts of the samples in the gallery, in its order."""
+    agreement = report["agreement"]
+    chosen: list[Mapping[str, Any]] = agreement.get("disagreements") or agreement["worst"]
+    return chosen
+
+
 def gallery_tiles(report: Mapping[str, Any], inputs: Array) -> list[Tile]:
     """The samples worth looking at: disagreements first, then those that differ most."""
     names = report["model"]["labels"]
-    agreement = report["agreement"]
-    chosen = agreement.get("disagreements") or agreement["worst"]
     tiles = []
-    for item in chosen:
+    for item in chosen_samples(report):
         if not 0 <= item["index"] < len(inputs):
             raise ValueError(f"sample {item['index']} is not among the {len(inputs)} inputs")
         said = {"golden": item["left_class"], "device": item["right_class"], "label": item["label"]}

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rich.console import Console
+
 from harness.artefacts import MANIFEST, check_writable, json_bytes, sha256, write_bytes
 from harness.charts.bars import horizontal_bars
 from harness.charts.confusion import confusion_matrix
@@ -19,7 +21,14 @@ from harness.compiled import open_output, write_files
 from harness.errors import ConfigError
 from harness.markup import Markup
 from harness.report.estimate_html import buffer_spans, cycle_bars
-from harness.report.folder import PAGE, ResultFolder, read_contents, read_json, run_folder
+from harness.report.folder import (
+    PAGE,
+    ResultFolder,
+    read_contents,
+    read_folder,
+    read_json,
+    run_folder,
+)
 from harness.report.html import (
     PageInputs,
     confusion_of,
@@ -29,6 +38,7 @@ from harness.report.html import (
     render,
 )
 from harness.report.mlperf_html import MlperfPage, mlperf_charts, render_mlperf
+from harness.report.terminal import print_folder
 
 T = TypeVar("T")
 
@@ -82,6 +92,12 @@ def write_charts(folder: Path, target: Path) -> tuple[Path, ...]:
     )
     files = {f"{name}.svg": standalone(chart).encode("utf-8") for name, chart in drawn.items()}
     return write_files(open_output(target), files)
+
+
+def print_result(folder: Path, console: Console) -> None:
+    """Print a stored result of a run. Raises ConfigError."""
+    found = read_folder(folder)
+    _guarded(folder, lambda: print_folder(found, console))
 
 
 def charts(found: ResultFolder) -> dict[str, Markup]:

@@ -19,7 +19,7 @@ from harness.charts.histogram import difference_histogram, gathered
 from harness.charts.lifetime import Span, buffer_lifetime
 from harness.charts.png import data_uri, picture, png_bytes
 from harness.charts.svg import round_steps, short, standalone
-from harness.charts.terminal import bar_text, lifetime_lines
+from harness.charts.terminal import bar_text, lifetime_lines, picture_lines, picture_text
 from harness.markup import Markup, element, number, text
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -195,6 +195,18 @@ def test_long_names_are_cut() -> None:
 )
 def test_bars_of_text(value: float, most: float, bar: str) -> None:
     assert bar_text(value, most, 4) == bar
+
+
+def test_pictures_as_text() -> None:
+    ramp = np.array([[0, 64, 128, 255], [0, 64, 128, 255]], np.uint8)
+    assert picture_lines(ramp) == [" ░▒█"]
+    assert picture_lines(ramp[:1]) == [" ░▒█"]
+    assert len(picture_lines(np.zeros((64, 64, 3), np.uint8), 16)[0]) == 16
+    drawn = picture_text(np.array([[[255, 0, 0]], [[0, 0, 255]], [[1, 2, 3]]], np.uint8))
+    assert drawn.plain == "▀\n▀\n"
+    (first, second) = (span.style for span in drawn.spans)
+    assert str(first) == "#ff0000 on #0000ff"
+    assert str(second) == "#010203 on #010203"
 
 
 def test_buffer_as_text() -> None:

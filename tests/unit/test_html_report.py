@@ -305,5 +305,27 @@ def test_a_report_of_another_form_is_refused(
     assert "is no report of this version" in capsys.readouterr().err
 
 
+def test_the_terminal_shows_tables_charts_and_pictures(
+    folder: Path, report: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert main(["report", str(folder), "--terminal"]) == 0
+    told = capsys.readouterr().out
+    assert f"{report['estimate']['npu']['cycles']:,}" in told
+    assert "interlayer buffer: bytes upwards, layers to the right" in told
+    assert "samples worth looking at" in told
+    assert f"sample {report['agreement']['worst'][0]['index']}" in told
+    assert set(" ░▒▓█") <= set(told)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_the_terminal_writes_no_file(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(folder), "--terminal", "-o", str(tmp_path / "p.html")]) == 3
+    assert "--terminal writes no file" in capsys.readouterr().err
+    assert main(["report", str(tmp_path / "none"), "--terminal"]) == 3
+
+
 def test_page_stays_small(folder: Path) -> None:
     assert (folder / "report.html").stat().st_size < 500_000
