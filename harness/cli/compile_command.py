@@ -173,7 +173,7 @@ def _compile_jobs(arguments: argparse.Namespace, folder: Path, generate: Generat
     given = [name for name in _MODEL_OPTIONS if getattr(arguments, name) is not None]
     if given:
         raise ConfigError(
-            f"--{given[0].replace('_', '-')} is for a bare model: set the job file's own key"
+            f"--{given[0].replace('_', '-')} is for a bare model: a job file has its own keys"
         )
     try:
         jobs = read_jobs(arguments.input, lenient=arguments.lenient)
