@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, Final
 
 from harness.errors import BoardError, ConfigError, ToolchainError
 from harness.history import Recorded
-from harness.nightly.launch import Order, carry_out
+from harness.nightly.launch import Order, carry_out, stop_workers
 from harness.nightly.worker import failed
 
 Put = Callable[[Order, Recorded], None]
@@ -30,29 +31,47 @@ class _End:
 def run_lanes(lanes: Sequence[Lane], side_by_side: int) -> Iterator[tuple[Order, Recorded]]:
     """Run lanes in threads, at most so many at once; every outcome as it comes.
 
-    What a lane raises is raised here, after the other lanes have ended.
+    What a lane raises is raised here, after the other lanes have ended. When the caller is
+    interrupted, the running workers are stopped and nothing more is begun.
     """
     ready: SimpleQueue[tuple[Order, Recorded] | _End] = SimpleQueue()
+    interrupted = threading.Event()
+
+    def put(order: Order, outcome: Recorded) -> None:
+        if interrupted.is_set():
+            raise InterruptedError
+        ready.put((order, outcome))
 
     def run(lane: Lane) -> None:
         try:
-            lane(lambda order, outcome: ready.put((order, outcome)))
-        except BaseException as error:
+            if not interrupted.is_set():
+                lane(put)
+        except BaseException as error:  # handed to the caller's thread
             ready.put(_End(error))
         else:
             ready.put(_End())
 
-    failure = None
     with ThreadPoolExecutor(max_workers=side_by_side) as threads:
         for lane in lanes:
             threads.submit(run, lane)
-        left = len(lanes)
-        while left:
-            item = ready.get()
-            if isinstance(item, _End):
-                left, failure = left - 1, failure or item.failure
-            else:
-                yield item
+        try:
+            yield from _until_ended(ready, len(lanes))
+        except BaseException:
+            interrupted.set()
+            stop_workers()
+            raise
+
+
+def _until_ended(
+    ready: SimpleQueue[tuple[Order, Recorded] | _End], lanes: int
+) -> Iterator[tuple[Order, Recorded]]:
+    failure = None
+    while lanes:
+        item = ready.get()
+        if isinstance(item, _End):
+            lanes, failure = lanes - 1, failure or item.failure
+        else:
+            yield item
     if failure is not None:
         raise failure
 

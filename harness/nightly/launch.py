@@ -19,6 +19,7 @@ from harness.nightly.worker import Place, failed
 
 _TAIL_LINES: Final = 8
 _MAX_OUTCOME_BYTES: Final = 256 << 20
+_running: Final[set[subprocess.Popen[bytes]]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,11 @@ def carry_out(order: Order) -> Recorded:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        status = _wait(worker, order.timeout_s)
+        _running.add(worker)
+        try:
+            status = _wait(worker, order.timeout_s)
+        finally:
+            _running.discard(worker)
     if status is None:
         return failed(order.job, f"no end within {order.timeout_s} s; see {log}", "timeout")
     if status:
@@ -71,6 +76,13 @@ def carry_out(order: Order) -> Recorded:
         return read_outcome(order.outcome, order.job)
     except ConfigError as error:
         return failed(order.job, f"its worker left no outcome: {error}", "died")
+
+
+def stop_workers() -> None:
+    """Stop every worker that `carry_out` waits for in this process."""
+    for worker in tuple(_running):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(worker.pid, signal.SIGKILL)
 
 
 def finished(order: Order) -> Recorded | None:

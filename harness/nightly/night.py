@@ -199,7 +199,8 @@ def _outcomes(request: NightRequest, folder: Path, plans: Sequence[JobPlan]) -> 
         else:
             orders.append((plan, order))
     for lanes in _phases(request, orders):
-        for _, outcome in run_lanes(lanes, request.jobs + len(lanes) * bool(request.dask)):
+        threads = request.jobs + (len(lanes) if request.dask else 0)
+        for _, outcome in run_lanes(lanes, threads):
             yield outcome
 
 

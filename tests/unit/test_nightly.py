@@ -25,6 +25,7 @@ from harness.history import (
     Job,
     Kind,
     Metric,
+    Night,
     Recorded,
     Result,
     Samples,
@@ -35,6 +36,7 @@ from harness.history import (
 from harness.integrity import State, check_folder
 from harness.nightly import launch, night, worker
 from harness.nightly.images import open_image, read_image
+from harness.nightly.lanes import Put, run_lanes, sequence
 from harness.nightly.latency import order
 from harness.nightly.launch import Order, carry_out, finished
 from harness.nightly.matrix import DEFAULT_FILE, BoardEntry, Matrix, load_matrix
@@ -120,7 +122,9 @@ def test_exclusions_take_jobs_out(tmp_path: Path) -> None:
 # ---- whole nights, with real workers ----
 
 
-def test_a_night_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_night_from_end_to_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     bad = "  - {name: torn, file: torn.tflite}\n  - {name: gone, file: gone.tflite}\nboards:"
     text = MATRIX.replace("boards:", bad, 1) + (
         "exclude: [{models: [torn, gone], boards: [host], reason: once is enough}]\n"
@@ -152,6 +156,7 @@ def test_a_night_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[s
     options = ["--history", str(database), "--out", str(tmp_path / "out"), "--night", "two"]
     (tmp_path / "nightly.yaml").write_text(MATRIX)
     baseline = ["--baseline", str(result.folder)]
+    monkeypatch.setattr(night, "carry_out", _in_process)
     assert main(["nightly", str(first.matrix_file), *options, *baseline]) in (0, 1)
     checks = check_folder(tmp_path / "out" / "two")
     assert [check.kind for check in checks] == ["nightly", "run", "run"]
@@ -231,6 +236,27 @@ def test_a_worker_that_dies_or_hangs_is_a_failed_job(
     assert result.conditions == {"failure": failure}
 
 
+def test_an_interrupt_stops_the_workers_and_begins_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = _order(tmp_path, 60)
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    monkeypatch.setattr(launch, "_command", lambda _: sleep)
+
+    def quick(put: Put) -> None:
+        while not launch._running:
+            time.sleep(0.01)
+        put(wanted, outcome(SIM))
+
+    lanes = [sequence([wanted, wanted], carry_out), quick]
+    running = run_lanes(lanes, 2)
+    assert next(running)[1] == outcome(SIM)
+    started = time.monotonic()
+    running.close()  # type: ignore[attr-defined]  # a generator
+    assert time.monotonic() - started < 30
+    assert not launch._running
+
+
 def test_a_job_that_ended_before_the_crash_is_taken_over(tmp_path: Path) -> None:
     wanted = _order(tmp_path)
     assert finished(wanted) is None
@@ -245,7 +271,8 @@ def test_a_job_that_ended_before_the_crash_is_taken_over(tmp_path: Path) -> None
 
 
 def test_a_killed_night_leaves_no_worker_and_is_resumed(tmp_path: Path) -> None:
-    matrix(tmp_path)
+    exclusion = "exclude: [{boards: [host], reason: one worker is enough}]\n"
+    matrix(tmp_path, MATRIX + exclusion)
     words = ["--history", "h.db", "--out", "out", "--jobs", "1"]
     command = [sys.executable, "-m", "harness", "nightly", "nightly.yaml", *words]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -264,7 +291,7 @@ def test_a_killed_night_leaves_no_worker_and_is_resumed(tmp_path: Path) -> None:
     assert subprocess.run(command, cwd=tmp_path, env=environment, check=False).returncode == 0
     with open_history(tmp_path / "h.db") as history:
         assert [night.id for night in history.nights()] == [begun.id]
-        assert [item.status for item in history.results(begun.id)] == [Status.OK] * 2
+        assert [item.status for item in history.results(begun.id)] == [Status.OK]
     assert not list(tmp_path.glob("out/*/.*.part")), "the killed worker's folder was left"
 
 
@@ -294,6 +321,13 @@ def outcome(
         job, Status.OK, "now", source="sim", conditions=conditions, metrics=tuple(metrics)
     )
     return Recorded("", result, samples)
+
+
+BEGUN = Night("n", "2026-01-01", "h", "c0de", "0a", {})
+
+
+def _levels_of(measured: Recorded, order: Order) -> Recorded:
+    return measured if order.job == HOST else outcome(order.job)
 
 
 def _failing(order: Order, failure: str) -> Recorded:
@@ -397,15 +431,16 @@ def test_a_slower_latency_alerts_only_when_a_re_run_confirms_it(
 def test_a_new_level_is_reported_once_with_its_first_night(
     history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A drift too small for one night, but not for many."""
+    """A change that only many nights show."""
     found: list[Finding] = []
-    for k in range(24):
+    for k in range(19):
         us = (100.0 if k < 12 else 101.0) * (1 + 1e-3 * ((k * 7) % 5 - 2) / 2)
-
-        def work(order: Order, us: float = us) -> Recorded:
-            base = outcome(order.job, us=us if order.job == HOST else None)
-            return Recorded("", base.result)  # without raw values: only the levels judge
-
+        made_up = Recorded("", outcome(HOST, us=us).result)  # without rounds: only levels judge
+        if k < 14:
+            history.begin(replace(BEGUN, id=f"n{k:02d}", begun=f"2026-01-{k + 1:02d}"))
+            history.record(f"n{k:02d}", made_up.result)
+            continue
+        work = partial(_levels_of, made_up)
         found += _night(history, tmp_path, monkeypatch, work, f"n{k:02d}").findings
     (finding,) = found
     assert (finding.gate, finding.since) == (Gate.CHANGE_POINT, "n12")

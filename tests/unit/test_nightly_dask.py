@@ -22,7 +22,7 @@ from harness.nightly.night import NightRequest, NightStatus, run_night
 pytest.importorskip("distributed", reason="the optional package distributed is not installed")
 
 ROOT = Path(__file__).parents[2]
-JOBS = 4
+JOBS = 3
 MATRIX = (
     "schema: 1\nmodels:\n"
     + "".join(f"  - {{name: m{k}, file: embedded, limit: {k + 1}}}\n" for k in range(JOBS))
