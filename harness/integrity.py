@@ -93,9 +93,16 @@ def read_object(path: Path, most_bytes: int) -> dict[str, Any]:
         size = path.stat().st_size
         if size > most_bytes:
             raise ConfigError(f"{path} has {size} bytes; at most {most_bytes} are read")
-        value = json.loads(path.read_bytes())
+        data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    return parse_object(data, path)
+
+
+def parse_object(data: bytes, path: Path) -> dict[str, Any]:
+    """A JSON object. Raises ConfigError that names `path`."""
+    try:
+        value = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is no JSON: {error}") from error
     if not isinstance(value, dict):

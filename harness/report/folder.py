@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy.typing as npt
 
 from harness.artefacts import MANIFEST, sha256
 from harness.errors import ConfigError
-from harness.integrity import Manifest, read_manifest
+from harness.integrity import Manifest, parse_object, read_manifest
 
 Array = npt.NDArray[Any]
 
@@ -72,7 +71,7 @@ def run_folder(manifest: Manifest, contents: Mapping[str, bytes]) -> ResultFolde
     for name in ("report.json", "inputs.npz", "outputs.npz"):
         if name not in contents:
             raise ConfigError(f"{path / MANIFEST} does not list {name}; run the model again")
-    report = read_json(contents["report.json"], path / "report.json")
+    report = parse_object(contents["report.json"], path / "report.json")
     return ResultFolder(
         path=path,
         report=report,
@@ -94,17 +93,6 @@ def _read(path: Path, folder: Path) -> bytes:
     if path.stat().st_size > _MAX_BYTES:
         raise ConfigError(f"{path} has {path.stat().st_size} bytes; at most {_MAX_BYTES} are read")
     return path.read_bytes()
-
-
-def read_json(data: bytes, path: Path) -> Mapping[str, Any]:
-    """A JSON object. Raises ConfigError that names `path`."""
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is no JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ConfigError(f"{path} holds no JSON object; run the model again")
-    return value
 
 
 def _verified(folder: Path, name: str, facts: Mapping[str, Any]) -> bytes:

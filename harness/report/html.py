@@ -31,6 +31,7 @@ from harness.report.parts import (
     code,
     facts,
     figure,
+    file_table,
     lines,
     origin_line,
     paragraph,
@@ -367,18 +368,7 @@ def _provenance(page: PageInputs) -> Section:
         "created": ran["created"],
         "host seconds by stage": lines(f"{k}: {v}" for k, v in ran["host_seconds"].items()),
     }
-    files = table(
-        "Artefacts of this run",
-        (Column("file"), Column("bytes", number=True), Column("sha256")),
-        [
-            (
-                element("a", name, href=address(page.prefix, name)),
-                entry["bytes"],
-                code(entry["sha256"]),
-            )
-            for name, entry in sorted(page.files.items())
-        ],
-    )
+    files = file_table("Artefacts of this run", page.files, page.prefix)
     return section(
         "provenance",
         "Environment and provenance",

@@ -23,6 +23,7 @@ from harness.report.parts import (
     code,
     facts,
     figure,
+    file_table,
     paragraph,
     section,
     table,
@@ -252,18 +253,7 @@ def _provenance(page: MlperfPage) -> Section:
     report = page.report
     checker = report["checker"]
     said = "not run" if checker is None else "passed" if checker["passed"] else "did not pass"
-    files = table(
-        "Files of this result",
-        (Column("file"), Column("bytes", number=True), Column("sha256")),
-        [
-            (
-                element("a", name, href=address(page.prefix, name)),
-                entry["bytes"],
-                code(entry["sha256"]),
-            )
-            for name, entry in sorted(page.files.items())
-        ],
-    )
+    files = file_table("Files of this result", page.files, page.prefix)
     ran = {
         "board": f"{report['board']} (asked: {report['board_asked']})",
         "source": source_words(report["source"]),

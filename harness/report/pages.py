@@ -19,6 +19,7 @@ from harness.charts.lifetime import buffer_lifetime
 from harness.charts.svg import standalone
 from harness.compiled import open_output, write_files
 from harness.errors import ConfigError
+from harness.integrity import parse_object
 from harness.markup import Markup
 from harness.report.estimate_html import buffer_spans, cycle_bars
 from harness.report.folder import (
@@ -26,7 +27,6 @@ from harness.report.folder import (
     ResultFolder,
     read_contents,
     read_folder,
-    read_json,
     run_folder,
 )
 from harness.report.html import (
@@ -153,7 +153,7 @@ def _read(folder: Path) -> ResultFolder | MlperfFolder:
             f"{manifest.path} is of the kind '{manifest.kind}'; 'axonrig report' makes pages of "
             "results of 'axonrig run' and 'axonrig mlperf', and of a history"
         )
-    report = read_json(contents["report.json"], folder / "report.json")
+    report = parse_object(contents["report.json"], folder / "report.json")
     return MlperfFolder(folder, report, manifest.files)
 
 

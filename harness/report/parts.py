@@ -114,6 +114,20 @@ def facts(caption: str, rows: Mapping[str, object]) -> Markup:
     return _scroll(drawn, caption)
 
 
+def file_table(caption: str, files: Mapping[str, Mapping[str, object]], prefix: str) -> Markup:
+    """Files with size, sha256 and a link. files: as in a manifest. prefix: see `address`."""
+    columns = (Column("file"), Column("bytes", number=True), Column("sha256"))
+    rows = [
+        (
+            element("a", name, href=address(prefix, name)),
+            entry["bytes"],
+            code(entry["sha256"]),
+        )
+        for name, entry in sorted(files.items())
+    ]
+    return table(caption, columns, rows)
+
+
 def figure(drawn: Markup, origin: Origin, data: Markup | None = None) -> Markup:
     """A chart with its source, and its figures as a table to open."""
     parts: list[Markup] = [

@@ -21,6 +21,11 @@ AXONRIG = [
     for document in DOCUMENTS
     for command in commands(document, "axonrig")
 ]
+PYTHON = [
+    pytest.param(command, id=f"{document.name}: {command}")
+    for document in DOCUMENTS
+    for command in commands(document, "python")
+]
 MAKE = [
     pytest.param(command, id=f"{document.name}: {command}")
     for document in DOCUMENTS
@@ -47,6 +52,14 @@ def test_commands_and_options_exist(command: str) -> None:
         build_parser(next(word for word in words if word in COMMANDS)).parse_args(words)
     except SystemExit as stop:
         pytest.fail(f"{command}: exit {stop.code}")
+
+
+@pytest.mark.parametrize("command", PYTHON)
+def test_scripts_exist(command: str) -> None:
+    word = command.split()[1:]
+    script = word[1].replace(".", "/") + ".py" if word[0] == "-m" else word[0]
+    if word[1:2] not in (["pip"], ["venv"], ["pytest"]):
+        assert (ROOT / script).exists() or (ROOT / script).with_suffix("").is_dir(), command
 
 
 @pytest.mark.parametrize("command", MAKE)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
+from typing import Any, Final
+
+EVIL: Final = "</title></style><script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
+"""A string that would do harm as markup."""
 
 VOID = {"meta", "img", "br", "hr", "link", "col"}
 
@@ -42,3 +46,12 @@ class Page(HTMLParser):
     def all(self, tag: str) -> list[dict[str, str | None]]:
         """Attributes of every element of one kind."""
         return [attributes for name, attributes in self.elements if name == tag]
+
+
+def hostile(value: Any) -> Any:
+    """A report in which every string is an attack."""
+    if isinstance(value, dict):
+        return {key: hostile(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [hostile(item) for item in value]
+    return EVIL if isinstance(value, str) else value

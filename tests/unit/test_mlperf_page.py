@@ -13,10 +13,8 @@ from harness.artefacts import write_manifest
 from harness.cli import main
 from harness.integrity import State, check_folder, read_manifest
 from harness.report.mlperf_html import MlperfPage, render_mlperf
-from tests.support.html_page import Page
+from tests.support.html_page import EVIL, Page, hostile
 from tests.support.mlperf_data import write_mlperf
-
-EVIL = "</title></style><script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +37,6 @@ def report(finished: Path) -> dict[str, Any]:
 
 def rendered(report: dict[str, Any]) -> Page:
     return Page(render_mlperf(MlperfPage(report, {})))
-
-
-def hostile(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: hostile(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [hostile(item) for item in value]
-    return EVIL if isinstance(value, str) else value
 
 
 def test_the_page_joins_the_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,10 +17,10 @@ from harness.report.nights.page import write_history_page
 from harness.report.pages import write_page
 from harness.run import RunRequest, run
 from tests.support.browser import Browser, Tab, find_browser, open_browser
+from tests.support.html_page import EVIL, hostile
 from tests.support.mlperf_data import write_mlperf
 from tests.support.nights import write_nights
 
-EVIL: Final = "</title></style><script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 PAGES: Final = ("run", "nights", "mlperf")
 
 FAINT: Final = """(() => {
@@ -253,15 +253,6 @@ def test_a_screen_reader_finds_its_way(tab: Tab, pages: dict[str, Path], name: s
     assert levels.count(1) == 1
     assert levels[0] == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
-
-
-def hostile(value: Any) -> Any:
-    """A report in which every string is an attack."""
-    if isinstance(value, dict):
-        return {key: hostile(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [hostile(item) for item in value]
-    return EVIL if isinstance(value, str) else value
 
 
 def test_no_string_of_a_report_is_markup(tab: Tab, run_folder: Path, tmp_path: Path) -> None:
