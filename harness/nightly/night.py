@@ -25,6 +25,7 @@ from harness.nightly.launch import Order, carry_out, finished
 from harness.nightly.matrix import BoardEntry, JobPlan, Matrix
 from harness.nightly.places import Reserve, as_written
 from harness.nightly.worker import failed, now
+from harness.regression.packages import check_packages
 from harness.report.versions import versions
 from harness.selection import select_board
 
@@ -73,8 +74,11 @@ def run_night(history: History, request: NightRequest) -> NightResult:
     """Run or resume a night, judge it, and store everything.
 
     Raises ConfigError for a folder that cannot be written, a night that another process works on
-    or a name of another matrix or code; BoardError or ToolchainError for a Dask cluster.
+    or a name of another matrix or code; ToolchainError for a missing package; BoardError for a Dask
+    cluster that does not answer.
     """
+    if any(plan.board.rounds for plan in request.matrix.plans):
+        check_packages()
     night = choose_night(history, request)
     folder = request.out / night.id
     with _held(folder):

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import ToolchainError
+from harness.regression.packages import check_packages
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -93,18 +93,10 @@ def _clipped(series: FloatArray) -> FloatArray:
 
 def _pelt(series: FloatArray) -> list[int]:
     """Indices at which a level begins, without 0."""
-    model = _ruptures().Pelt(model="l2", min_size=MIN_NIGHTS, jump=1)
+    check_packages()
+    import ruptures
+
+    model = ruptures.Pelt(model="l2", min_size=MIN_NIGHTS, jump=1)
     penalty = PENALTY * float(np.log(len(series)))
     ends: list[int] = model.fit(series.reshape(-1, 1)).predict(pen=penalty)
     return [int(end) for end in ends[:-1]]
-
-
-def _ruptures() -> Any:
-    try:
-        import ruptures
-    except ImportError as error:
-        raise ToolchainError(
-            "the package 'ruptures' is not installed, and change points need it: "
-            "pip install 'axonrig[nightly]'"
-        ) from error
-    return ruptures

@@ -16,6 +16,7 @@ from statistics import median
 from typing import Final
 
 from harness.errors import ConfigError
+from harness.regression.packages import check_packages
 
 Rounds = Sequence[Sequence[float]]
 
@@ -63,7 +64,11 @@ def median_us(rounds: Rounds) -> float:
 
 
 def shift(before: Rounds, after: Rounds) -> Shift:
-    """Compare two sets of rounds of positive values. Raises ConfigError for an empty one."""
+    """Compare two sets of rounds of positive values.
+
+    Raises ConfigError for an empty one, ToolchainError when scipy is not installed.
+    """
+    check_packages()
     from scipy.stats import mannwhitneyu
 
     left, right = _medians(before), _medians(after)

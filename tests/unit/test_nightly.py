@@ -17,7 +17,7 @@ from rich.console import Console
 
 from harness.board import load_boards
 from harness.cli import main
-from harness.errors import BoardError, ConfigError
+from harness.errors import BoardError, ConfigError, ToolchainError
 from harness.history import (
     Finding,
     Gate,
@@ -528,6 +528,15 @@ def test_a_required_board_that_is_missing_is_infrastructure(
     assert result.results[0].reason == "the board is not connected"
     relaxed = run_night(history, request(tmp_path, text.replace(", required: true", "")))
     assert relaxed.status is NightStatus.FINE
+
+
+def test_a_missing_package_is_said_before_anything_runs(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.regression.packages.PACKAGES", ("numpy", "no_such_package"))
+    with pytest.raises(ToolchainError, match="no_such_package not installed"):
+        run_night(history, request(tmp_path))
+    assert history.nights() == ()
 
 
 def test_the_rounds_are_mirrored() -> None:
