@@ -8,6 +8,7 @@ from typing import Final
 
 from rich.console import Console
 
+from harness.cli.target_argument import add_target_argument
 from harness.errors import ExitCode
 from harness.mlperf.performance import AIM_S
 from harness.mlperf.plan import MODES, SUBMISSION, MlperfRequest
@@ -71,6 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--serial-number", metavar="S", help="probe of the board, when several fit")
     parser.add_argument("--port", metavar="P", help="serial port or URL of the board")
+    add_target_argument(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -90,6 +92,7 @@ def execute(arguments: argparse.Namespace) -> int:
         require_hardware=arguments.require_hardware,
         serial_number=arguments.serial_number,
         port=arguments.port,
+        target=arguments.target,
     )
     with progress_bar() as observe:
         result = run_mlperf(request, observe)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from compiler import AxonProgram, CompileOptions
+from harness.board_image import Target
 from harness.errors import ConfigError
 from harness.manifest import Manifest, load_manifest
 from harness.mlperf.benchmarks import Benchmark, Metric, select_benchmarks
@@ -31,7 +32,8 @@ class MlperfRequest:
 
     benchmarks: a comma-separated list or "all"; mode: one of MODES. data: folder with one folder
     per benchmark. models: see `find_models`. supply_v: for estimated energy. limit: files of the
-    accuracy set. aim_s: length of a window. checker: a checkout of mlcommons/tiny.
+    accuracy set. aim_s: length of a window. checker: a checkout of mlcommons/tiny. target: what
+    runs the model on a real board.
     """
 
     out: Path
@@ -48,6 +50,7 @@ class MlperfRequest:
     require_hardware: bool = False
     serial_number: str | None = None
     port: str | None = None
+    target: Target = "cpu"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +88,7 @@ def make_plan(request: MlperfRequest) -> Plan:
         require_hardware=request.require_hardware,
         serial_number=request.serial_number,
         port=request.port,
+        target=request.target,
     )
     clock = _clock(selection)
     manifest = load_manifest()

@@ -75,6 +75,7 @@ def build_report(facts: RunFacts) -> dict[str, Any]:
         "time": facts.clock.value,
         "board": facts.selection.name,
         "board_asked": facts.selection.asked,
+        "target": facts.selection.target,
         "fallback": facts.selection.fallback,
         "mode": facts.mode,
         "met": facts.met,

@@ -145,6 +145,7 @@ def _open_dut(plan: Plan, job: Job, outcome: _Outcome) -> Iterator[Dut]:
         serial_number=plan.selection.serial_number,
         port=plan.selection.port,
         profile=job.benchmark.name,
+        target=plan.selection.target,
     )
     board = load_boards()[plan.selection.name]
     with closing(TextDut(open_line(board, job.program, choice), job.benchmark, log)) as dut:
@@ -235,7 +236,7 @@ def _check_tree(plan: Plan, folder: Path) -> tuple[CheckerResult | None, Toolcha
 
 
 def _system(plan: Plan) -> SystemFacts:
-    name = plan.selection.name
+    name, on_npu = plan.selection.name, plan.selection.target == "npu"
     notes = {
         Clock.MEASURED: "Measured by axonrig's own client, not by the official runner.",
         Clock.HOST: "The firmware as a process on this machine: no board, no submission.",
@@ -249,14 +250,14 @@ def _system(plan: Plan) -> SystemFacts:
 
         boards = load_boards()
         board = boards[name]
-        title, accelerator = board.title, "Axon NPU" if "npu" in board.features else ""
+        title, accelerator = board.title, "Axon NPU" if on_npu else ""
         soc = image_board(board, boards).soc if plan.clock is not Clock.HOST else None
         if soc is not None:
             processor = f"{soc.name}, {soc.core}"
             frequency = f"{soc.clock_hz / 1e6:g} MHz"
     return SystemFacts(
         submitter=plan.request.submitter,
-        name=f"{name}{_SUFFIX[plan.clock]}",
+        name=f"{name}{'_npu' if on_npu else ''}{_SUFFIX[plan.clock]}",
         board=title,
         processor=processor,
         frequency=frequency,
