@@ -21,11 +21,14 @@ AXONRIG = [
     for document in DOCUMENTS
     for command in commands(document, "axonrig")
 ]
-PYTHON = [
-    pytest.param(command, id=f"{document.name}: {command}")
-    for document in DOCUMENTS
-    for command in commands(document, "python")
-]
+SCRIPT = re.compile(r"python3? (?:-m )?(benchmarks[\w./]+)")
+SCRIPTS = sorted(
+    {
+        (document.name, script)
+        for document in DOCUMENTS
+        for script in SCRIPT.findall(document.read_text(encoding="utf-8"))
+    }
+)
 MAKE = [
     pytest.param(command, id=f"{document.name}: {command}")
     for document in DOCUMENTS
@@ -54,12 +57,10 @@ def test_commands_and_options_exist(command: str) -> None:
         pytest.fail(f"{command}: exit {stop.code}")
 
 
-@pytest.mark.parametrize("command", PYTHON)
-def test_scripts_exist(command: str) -> None:
-    word = command.split()[1:]
-    script = word[1].replace(".", "/") + ".py" if word[0] == "-m" else word[0]
-    if word[1:2] not in (["pip"], ["venv"], ["pytest"]):
-        assert (ROOT / script).exists() or (ROOT / script).with_suffix("").is_dir(), command
+@pytest.mark.parametrize(("document", "script"), SCRIPTS)
+def test_scripts_exist(document: str, script: str) -> None:
+    path = script if script.endswith(".py") else script.replace(".", "/") + ".py"
+    assert (ROOT / path).is_file(), f"{document} names {script}"
 
 
 @pytest.mark.parametrize("command", MAKE)
