@@ -264,7 +264,7 @@ class EnergyCosts:
 
 @dataclass(frozen=True, slots=True)
 class CommandCosts:
-    """Bytes of the command buffer."""
+    """Bytes of the command buffer on the chip."""
 
     convolution_layer: int
     convolution_output: int

@@ -70,7 +70,11 @@ class MemoryPlan:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Bytes that a program needs, in the vendor's categories. `command_bytes` is an estimate."""
+    """Bytes that a program needs, in the vendor's categories.
+
+    command_bytes: estimated, as on the chip; the vendor's library reports twice as many, because
+    it counts the words of its 64-bit host.
+    """
 
     interlayer_bytes: int
     psum_bytes: int

@@ -29,10 +29,6 @@ from harness.west_build import ZephyrAddition
 LIBRARY: Final = Path("lib", "axon", "bin", "arm", "libnrf-axon-driver-internal-fpu.a")
 """Of Nordic's two, the one that passes floats in registers, as both of our compilers do here."""
 
-_LIBRARY_WORD_BYTES: Final = 8
-_CHIP_WORD_BYTES: Final = 4
-"""Commands are words as wide as an address; the code generator counts those of its own machine."""
-
 _FOLDER: Final = "foreign"
 _HEADERS: Final = f"{_FOLDER}/include"
 
@@ -47,13 +43,12 @@ def npu_board_model(
     """
     model = npu_model(program, profile=profile)
     check_ram(model, memory, sum(buffer_bytes(code)))
-    commands = code.command_buffer_bytes * _CHIP_WORD_BYTES // _LIBRARY_WORD_BYTES
-    needed = code.constant_bytes + commands + len(model.image)
+    needed = code.constant_bytes + code.command_buffer_bytes + len(model.image)
     room = memory.flash_bytes - memory.slot_bytes
     if needed > room:
         raise ConfigError(
             f"the model needs {needed} bytes of flash ({code.constant_bytes} of constants, "
-            f"{commands} of NPU commands, {len(model.image)} of description), the "
+            f"{code.command_buffer_bytes} of NPU commands, {len(model.image)} of description), the "
             f"board has {room} for the firmware: use a smaller model"
         )
     return model

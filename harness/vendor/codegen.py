@@ -31,6 +31,10 @@ VECTOR_TIMEOUT_S: Final = 60.0
 SOFTMAX_TOLERANCE: Final = 2.0**-13
 """As a probability. Twice what the recorded runs need (docs/vendor-backend.md)."""
 
+_LIBRARY_WORD_BYTES: Final = 8
+_CHIP_WORD_BYTES: Final = 4
+"""Commands are words as wide as an address; the library counts those of its own machine."""
+
 _BINARY: Final = "program.bin"
 _VECTORS: Final = "vectors.csv"
 _LAYERS: Final = "layers.csv"
@@ -55,9 +59,10 @@ class Disagreement:
 class Generated:
     """What Nordic's code generator made of a program.
 
-    Sizes in bytes. ticks: NPU cycles of one inference in Nordic's simulator. headers: C files by
-    name. layers: for each vector the raw output of every layer, [C, H, W] or [batch, C, H, W]; of a
-    persistent variable nothing, [0], because the simulator does not write it down.
+    Sizes in bytes on the chip. ticks: NPU cycles of one inference in Nordic's simulator.
+    headers: C files by name. layers: for each vector the raw output of every layer, [C, H, W] or
+    [batch, C, H, W]; of a persistent variable nothing, [0], because the simulator does not write
+    it down.
     own_vectors: the vectors were the caller's, not a random one.
     """
 
@@ -130,7 +135,7 @@ def generate(
         constant_bytes=run.constant_bytes,
         interlayer_bytes=run.interlayer_bytes,
         psum_bytes=run.psum_bytes,
-        command_buffer_bytes=run.command_buffer_bytes,
+        command_buffer_bytes=run.command_buffer_bytes * _CHIP_WORD_BYTES // _LIBRARY_WORD_BYTES,
         ticks=run.ticks,
         headers=headers,
         layers=layers,

@@ -38,7 +38,7 @@ def build(program: AxonProgram, toolchain: str, folder: Path, profile: str = "")
     image = build_firmware(KIT, model, toolchain=toolchain, folder=folder, foreign=foreign)
     use = image.memory
     assert use.npu_bytes == sum(buffer_bytes(code))
-    generated = code.constant_bytes + code.command_buffer_bytes // 2  # commands of 32 bits
+    generated = code.constant_bytes + code.command_buffer_bytes
     assert 0 <= use.model_bytes - len(model.image) - generated < 600  # structures and alignment
     assert len(model.image) < 300
     assert use.ram_bytes <= KIT.memory.ram_bytes

@@ -118,7 +118,7 @@ def test_sizes_ticks_and_the_header(
         "constant_bytes": 100,
         "interlayer_bytes": 200,
         "psum_bytes": 0,
-        "command_buffer_bytes": 400,
+        "command_buffer_bytes": 200,
         "inference": {
             "source": "vendor-sim",
             "ticks": 12345,
@@ -128,7 +128,7 @@ def test_sizes_ticks_and_the_header(
             "unequal_to_reference": [],
         },
     }
-    assert made.footprint.flash_bytes == 500
+    assert made.footprint.flash_bytes == 300
     assert made.footprint.ram_bytes == 200
     assert made.footprint.cycles == 12345
 
@@ -329,7 +329,7 @@ def test_compiling_a_model_for_the_npu(
     facts = json.loads((out / "Digits.json").read_text())
     assert facts["npu"]["versions"]["compiler_version"] == "1.4.0"
     assert facts["npu"]["inference"]["source"] == "vendor-sim"
-    assert facts["sizes"]["flash_bytes"] == 500
+    assert facts["sizes"]["flash_bytes"] == 300
     assert set(facts["files"]) == {"Digits.bin", "Digits.txt", "nrf_axon_model_digits_.h"}
     assert "12345 cycles (source vendor-sim)" in capsys.readouterr().out
 
