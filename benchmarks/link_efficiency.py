@@ -19,9 +19,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from compiler import AxonProgram, Dims, Layer, LayerInput, Op, Quantization
-from harness.firmware_build import firmware_model
+from harness.firmware.build import firmware_model
+from harness.firmware.toolchain import build_host
 from harness.link import Link, LinkOptions
-from harness.toolchain import build_host
 from harness.transport.process import start_process
 
 RATES = (115200, 1_000_000)

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from compiler import AxonProgram, Dims, Op, encode
 from harness.artefacts import sha256
 from harness.board import BoardKind, BoardSpec, image_board, load_boards
-from harness.board_image import Target, build_board_image, check_target
 from harness.device import Array, DeviceInfo, Inference, check_inputs
 from harness.errors import BoardNotFound, ConfigError, DeviceFault, ProtocolError
+from harness.firmware.board_image import Target, build_board_image, check_target
 from harness.link import RunOptions
 from harness.progress import Progress
 from harness.protocol import HelloReply
@@ -24,7 +24,7 @@ from harness.stream import InputResult
 from harness.transport import Transport, open_port
 
 if TYPE_CHECKING:
-    from harness.firmware_build import FirmwareImage
+    from harness.firmware.build import FirmwareImage
     from harness.vendor.codegen import Generated
     from harness.vendor.sdk import Sdk
 
@@ -249,7 +249,7 @@ def plan_session(board: BoardSpec, program: AxonProgram, choice: BoardChoice) ->
 def _plan_vendor(
     board: BoardSpec, program: AxonProgram, choice: BoardChoice, code: Generated
 ) -> SessionPlan:
-    from harness.toolchain import HostFirmware
+    from harness.firmware.toolchain import HostFirmware
     from harness.transport.process import start_process
     from harness.vendor.firmware import build_vendor_host
 
@@ -270,8 +270,8 @@ def _plan_process(board: BoardSpec, program: AxonProgram, choice: BoardChoice) -
         from harness.vendor.driver import generate_for
 
         return _plan_vendor(board, program, choice, generate_for(program))
-    from harness.firmware_build import firmware_model
-    from harness.toolchain import HostFirmware, build_host
+    from harness.firmware.build import firmware_model
+    from harness.firmware.toolchain import HostFirmware, build_host
     from harness.transport.process import start_process
 
     built: list[HostFirmware] = []

@@ -11,10 +11,10 @@ from harness.board import BoardKind, BoardSpec, image_board
 from harness.board_device import runs_vendor_simulator
 from harness.connected import link_port, usb_probes
 from harness.errors import BoardError, BoardNotFound, HarnessError
+from harness.firmware.prepared import BuildChoice, prepare_image
 from harness.flasher import Probe, ProbeBusy, choose_flasher, choose_probe
 from harness.flasher.procedure import check_chip, is_busy
 from harness.link import Link, LinkOptions
-from harness.prepared_firmware import BuildChoice, prepare_image
 from harness.transport import Transport, open_port
 
 _BOOT_SECONDS: Final = 0.2
@@ -134,10 +134,10 @@ def _image(state: _State) -> str:
 
 def _process(state: _State) -> str:
     from compiler import CompileOptions
-    from harness.firmware_build import firmware_model
+    from harness.firmware.build import firmware_model
+    from harness.firmware.toolchain import build_host
     from harness.model_file import read_model
     from harness.program import load_program
-    from harness.toolchain import build_host
     from harness.transport.process import start_process
 
     file = read_model(state.model)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler import CompileJob, ModelFormatError, select_vectors
-from harness.dataset import InputSpec, as_labels, as_samples, load_array, quantize
+from harness.data.dataset import InputSpec, as_labels, as_samples, load_array, quantize
 from harness.errors import ConfigError
 from harness.handlers import call_handler, load_handler
 

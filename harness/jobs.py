@@ -25,11 +25,11 @@ from compiler import (
     compile_model,
     job_variants,
 )
-from harness import quantize
 from harness.artefacts import file_entries, json_bytes, npy_bytes, npz_bytes
 from harness.compare import Comparison, Side, compare
 from harness.compiled import Compiled, Source, gather, open_output, write_compiled, write_files
-from harness.dataset import InputSpec, load_array
+from harness.data import quantize
+from harness.data.dataset import InputSpec, load_array
 from harness.device import ModelDevice, SimDevice
 from harness.errors import ConfigError, ToolchainError
 from harness.golden import Golden, Graph, KernelSet, describe, golden_outputs

@@ -17,12 +17,12 @@ from harness.artefacts import (
     open_folder,
     write_manifest,
 )
-from harness.board_image import Target
 from harness.compare import Comparison, Side, compare, layer_difference
 from harness.compiled import Compiled, Source, gather, write_compiled, write_files
-from harness.dataset import Dataset, InputSpec, load_dataset, random_dataset
+from harness.data.dataset import Dataset, InputSpec, load_dataset, random_dataset
 from harness.device import Inference, ModelDevice
 from harness.errors import ConfigError
+from harness.firmware.board_image import Target
 from harness.golden import (
     Golden,
     Graph,

@@ -17,8 +17,8 @@ if TYPE_CHECKING:  # Resolving 'sim' must stay cheap: pytest does it in every pr
     from compiler import AxonProgram
     from harness.board import BoardSpec
     from harness.board_device import BoardChoice
-    from harness.board_image import Target
     from harness.device import Device
+    from harness.firmware.board_image import Target
 
 SIMULATOR: Final = "sim"
 
@@ -62,7 +62,7 @@ def select_board(
         return Selection(asked, SIMULATOR, "sim")
     from harness.board import BoardKind, load_boards
     from harness.board_device import SOURCES
-    from harness.board_image import check_target
+    from harness.firmware.board_image import check_target
 
     boards = load_boards()
     board = _connected_member(asked, boards, reachable=port is not None)

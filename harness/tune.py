@@ -24,7 +24,7 @@ from compiler import (
     swapped_layers,
 )
 from harness.artefacts import sha256
-from harness.dataset import InputSpec, load_dataset, random_dataset
+from harness.data.dataset import InputSpec, load_dataset, random_dataset
 from harness.device import ModelDevice, SimDevice
 from harness.errors import ConfigError
 from harness.estimate import npu_cycles

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from harness.changes.folder_metrics import result_of_folder
 from harness.errors import ConfigError, HarnessError
 from harness.history import Result, Value
-from harness.report_metrics import result_of_folder
 from harness.tool_process import run_logged
 
 _ROOT: Final = Path(__file__).resolve().parents[2]

@@ -17,7 +17,7 @@ from harness.cli.firmware_arguments import (
 )
 from harness.compiled import open_output
 from harness.errors import ExitCode
-from harness.prepared_firmware import prepare_image
+from harness.firmware.prepared import prepare_image
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -24,8 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Run the command: 1 when something got worse or nothing could be compared."""
     from harness.changes import compare_results
-    from harness.changes_table import got_worse, print_changes
-    from harness.report_metrics import result_of_folder
+    from harness.changes.folder_metrics import result_of_folder
+    from harness.changes.table import got_worse, print_changes
 
     if arguments.layers < 0:
         raise ConfigError(f"--layers is {arguments.layers}; expected 0 or more")
@@ -46,7 +46,7 @@ def execute(arguments: argparse.Namespace) -> int:
 def _from_history(arguments: argparse.Namespace) -> list[Changes]:
     from harness.changes import compare_results
     from harness.history import open_history
-    from harness.history_choice import pair_up
+    from harness.history.choice import pair_up
 
     with open_history(arguments.history) as history:
         return [

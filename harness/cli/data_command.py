@@ -18,8 +18,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from harness.cifar10 import read_test_batch
-from harness.data_fetch import (
+from harness.data.cifar10 import read_test_batch
+from harness.data.fetch import (
     WORKSPACE_JOBS,
     ArchiveChoice,
     obtain_archive,
@@ -28,8 +28,8 @@ from harness.data_fetch import (
     write_models,
     write_workspace,
 )
+from harness.data.manifest import DatasetEntry, load_manifest
 from harness.errors import ConfigError, ExitCode
-from harness.manifest import DatasetEntry, load_manifest
 
 if TYPE_CHECKING:
     from harness.mlperf.layout import LaidOut

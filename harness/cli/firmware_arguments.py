@@ -11,10 +11,10 @@ from rich.console import Console
 from harness.board import BoardSpec, resolve
 from harness.cli.target_argument import add_target_argument
 from harness.connected import as_connected, find_connected
-from harness.firmware_build import FirmwareImage
-from harness.firmware_source import PROFILES
+from harness.firmware.build import FirmwareImage
+from harness.firmware.prepared import BuildChoice
+from harness.firmware.source import PROFILES
 from harness.model_file import DEFAULT_MODEL
-from harness.prepared_firmware import BuildChoice
 
 
 def add_build_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,8 @@ from harness.cli.firmware_arguments import (
 )
 from harness.connected import find_connected, link_port
 from harness.errors import BoardNotFound, ExitCode
-from harness.firmware_build import FirmwareImage
+from harness.firmware.build import FirmwareImage
+from harness.firmware.prepared import prepare_image
 from harness.flasher import (
     FlashJob,
     Probe,
@@ -31,7 +32,6 @@ from harness.flasher import (
 )
 from harness.flasher.procedure import probe_lock
 from harness.link import Link
-from harness.prepared_firmware import prepare_image
 from harness.transport import Transport, open_port
 
 _BOOT_SECONDS: Final = 0.5

@@ -50,9 +50,9 @@ def _list(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     from harness.artefacts import check_writable, write_bytes
-    from harness.exports import FORMATS, Exported
     from harness.history import open_history
-    from harness.history_lines import to_lines
+    from harness.history.exports import FORMATS, Exported
+    from harness.history.lines import to_lines
 
     if arguments.output is not None:
         check_writable(arguments.output)
@@ -76,7 +76,7 @@ def _export(arguments: argparse.Namespace) -> None:
 
 def _import(arguments: argparse.Namespace) -> None:
     from harness.history import open_history
-    from harness.history_lines import from_lines
+    from harness.history.lines import from_lines
 
     try:
         with (

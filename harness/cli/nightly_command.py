@@ -12,7 +12,7 @@ from pathlib import Path
 
 from compiler import CompilerError
 from harness.errors import HarnessError
-from harness.history_records import NAME, Result
+from harness.history.records import NAME, Result
 from harness.nightly.matrix import DEFAULT_FILE, load_matrix
 
 FORMATS = ("junit", "markdown", "bencher", "csv")
@@ -72,8 +72,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     from harness.errors import ConfigError
-    from harness.exports import Exported, write_exports
     from harness.history import open_history
+    from harness.history.exports import Exported, write_exports
     from harness.integrity import seal_folder
     from harness.nightly.night import NightRequest, run_night
     from harness.nightly.table import print_night

@@ -58,7 +58,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Serve until interrupted or terminated: 0 then."""
     from harness.board import load_boards, resolve
     from harness.board_device import BoardChoice, open_line
-    from harness.firmware_source import PROFILES, profile_of
+    from harness.firmware.source import PROFILES, profile_of
     from harness.model_file import DEFAULT_MODEL, read_model
     from harness.program import load_program
     from harness.serve import check_alive, drain, serve

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from compiler import AxonProgram, Dims, quantize_input
 from harness.artefacts import check_writable, npy_bytes, npz_bytes, write_bytes
-from harness.dataset import load_array
+from harness.data.dataset import load_array
 from harness.device import SimDevice
 from harness.engine import choose_engine
 from harness.errors import ConfigError, ExitCode

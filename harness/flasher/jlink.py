@@ -10,7 +10,7 @@ from typing import Final
 
 from harness.board import BoardSpec
 from harness.errors import BoardNotFound, ConfigError, FlashError
-from harness.firmware_image import load_elf
+from harness.firmware.image import load_elf
 from harness.flasher.base import ChipIdentity, FlashJob, Probe
 from harness.tool_process import ToolRun, find_tool, run_logged
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from harness.board import BoardKind, BoardSpec, image_board, load_boards
 from harness.errors import ConfigError
-from harness.firmware_image import load_elf
+from harness.firmware.image import load_elf
 from harness.flasher.base import ChipIdentity, FlashJob, Probe
 
 SERIAL_NUMBER: Final = "virtual"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from harness.artefacts import write_bytes
 from harness.cache import cache_dir
-from harness.cifar10 import Batch
-from harness.data_fetch import make_folder
-from harness.dataset import load_array
-from harness.download import Wanted, download
+from harness.data.cifar10 import Batch
+from harness.data.dataset import load_array
+from harness.data.download import Wanted, download
+from harness.data.fetch import make_folder
+from harness.data.manifest import DatasetEntry, RemoteFile, StimuliEntry
 from harness.errors import ConfigError
-from harness.manifest import DatasetEntry, RemoteFile, StimuliEntry
 from harness.mlperf.benchmarks import BENCHMARKS, Benchmark
 from harness.mlperf.stimuli import (
     LABELS,

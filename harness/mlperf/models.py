@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.cache import cache_dir
+from harness.data.manifest import Manifest, ModelEntry
 from harness.errors import ConfigError
-from harness.manifest import Manifest, ModelEntry
 from harness.mlperf.benchmarks import BENCHMARKS, Benchmark
 from harness.model_file import ModelFile, read_model
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from compiler import AxonProgram, CompileOptions
-from harness.board_image import Target
+from harness.data.manifest import Manifest, load_manifest
 from harness.errors import ConfigError
-from harness.manifest import Manifest, load_manifest
+from harness.firmware.board_image import Target
 from harness.mlperf.benchmarks import Benchmark, Metric, select_benchmarks
 from harness.mlperf.checker import find_checker
 from harness.mlperf.dut import Clock, check_program

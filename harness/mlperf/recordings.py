@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
+from harness.data.manifest import DatasetEntry
 from harness.errors import ConfigError
-from harness.manifest import DatasetEntry
 from harness.mlperf.benchmarks import BENCHMARKS
 from harness.mlperf.layout import LaidOut, published_labels, write_stimuli
 from harness.mlperf.spectrogram import log_mel, read_wave

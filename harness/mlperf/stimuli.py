@@ -17,8 +17,8 @@ from typing import Final
 import numpy as np
 
 from harness.artefacts import sha256
+from harness.data.manifest import DatasetEntry, StimuliEntry
 from harness.errors import ConfigError
-from harness.manifest import DatasetEntry, StimuliEntry
 from harness.mlperf.benchmarks import Benchmark, Conversion
 
 LABELS: Final = "y_labels.csv"

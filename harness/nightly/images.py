@@ -14,8 +14,8 @@ from typing import Final
 from compiler import AxonProgram, load_yaml
 from harness.artefacts import json_bytes, sha256, write_together
 from harness.board import BoardKind, BoardSpec
-from harness.board_image import Target, build_board_image
 from harness.errors import ConfigError
+from harness.firmware.board_image import Target, build_board_image
 from harness.session import Expected, Session, SessionPlan, not_flashed
 from harness.strict_mapping import Fields
 from harness.transport import Transport, open_port
@@ -44,8 +44,8 @@ def keep_image(
 
     Raises HarnessError as the build does, OSError when the folder cannot be written.
     """
-    from harness.firmware_build import firmware_model
-    from harness.toolchain import build_host
+    from harness.firmware.build import firmware_model
+    from harness.firmware.toolchain import build_host
 
     if board.kind is BoardKind.PROCESS:
         model = firmware_model(program)

@@ -14,7 +14,7 @@ from typing import Final
 from harness.artefacts import MANIFEST, sha256
 from harness.errors import ConfigError
 from harness.history import Job, Recorded, Status
-from harness.history_lines import from_lines
+from harness.history.lines import from_lines
 from harness.nightly.worker import Place, failed
 
 _TAIL_LINES: Final = 8

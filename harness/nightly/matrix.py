@@ -9,9 +9,9 @@ from typing import Final, Literal, TypeVar, get_args
 
 from compiler import load_yaml
 from harness.artefacts import sha256
-from harness.board_image import Target
 from harness.errors import ConfigError
-from harness.history_records import NAME, Job
+from harness.firmware.board_image import Target
+from harness.history.records import NAME, Job
 from harness.regression.two_sample import NEEDED_ROUNDS
 from harness.strict_mapping import Fields
 

@@ -27,7 +27,7 @@ from harness.device import Array
 from harness.errors import ConfigError, HarnessError
 from harness.flasher.remote import VARIABLE as FLASHER_VARIABLE
 from harness.history import Job, Kind, Metric, Recorded, Result, Samples, Status
-from harness.history_lines import to_lines
+from harness.history.lines import to_lines
 from harness.layout import to_program
 from harness.link import RunOptions
 from harness.nightly.figures import LATENCY, REFUSED, conditions_of, layer_metrics, metrics_of

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from harness.compare import Comparison, LayerDifference
 from harness.compiled import Compiled
-from harness.dataset import Dataset
+from harness.data.dataset import Dataset
 from harness.device import DeviceInfo, Inference
 from harness.golden import Golden
 from harness.model_file import ModelFile

@@ -12,8 +12,9 @@ from typing import Final
 from compiler import AxonProgram
 from harness.board import Memory
 from harness.errors import ConfigError
-from harness.firmware_build import ForeignCode, check_ram
-from harness.firmware_source import FirmwareModel
+from harness.firmware.build import ForeignCode, check_ram
+from harness.firmware.source import FirmwareModel
+from harness.firmware.west import ZephyrAddition
 from harness.vendor.codegen import Generated
 from harness.vendor.driver import (
     DRIVER_SOURCES,
@@ -24,7 +25,6 @@ from harness.vendor.driver import (
     npu_model,
     sdk_part,
 )
-from harness.west_build import ZephyrAddition
 
 LIBRARY: Final = Path("lib", "axon", "bin", "arm", "libnrf-axon-driver-internal-fpu.a")
 """Of Nordic's two, the one that passes floats in registers, as both of our compilers do here."""

@@ -9,8 +9,8 @@ from typing import Final
 from compiler import AxonProgram, CompileOptions, build_description
 from harness.compiled import Source, gather
 from harness.errors import ToolchainError
-from harness.firmware_build import model_of
-from harness.firmware_source import FirmwareModel
+from harness.firmware.build import model_of
+from harness.firmware.source import FirmwareModel
 from harness.vendor.codegen import Generated, generate, prefix_of
 from harness.vendor.sdk import Sdk, find_sdk
 

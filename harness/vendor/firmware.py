@@ -13,8 +13,8 @@ from compiler import AxonProgram
 from harness.artefacts import write_bytes
 from harness.cache import cache_dir
 from harness.errors import ToolchainError
-from harness.firmware_source import FirmwareModel
-from harness.toolchain import FIRMWARE, ZIG_CC, HostFirmware, build_host, run_tool
+from harness.firmware.source import FirmwareModel
+from harness.firmware.toolchain import FIRMWARE, ZIG_CC, HostFirmware, build_host, run_tool
 from harness.vendor.codegen import Generated
 from harness.vendor.driver import (
     DRIVER_SOURCES,

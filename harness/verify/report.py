@@ -15,7 +15,7 @@ from compiler import encode
 from harness.artefacts import json_bytes, npz_bytes, sha256, write_manifest
 from harness.compare import LayerDifference, accuracy
 from harness.compiled import write_files
-from harness.dataset import Dataset
+from harness.data.dataset import Dataset
 from harness.report.versions import versions
 from harness.verify.layers import OwnDifference
 from harness.verify.minimise import Minimal

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.artefacts import open_folder
-from harness.board_image import Target
 from harness.errors import ConfigError, ExitCode
+from harness.firmware.board_image import Target
 from harness.progress import Observer
 from harness.run import RunRequest, prepare
 from harness.selection import SIMULATOR, select_board

@@ -7,7 +7,7 @@ from typing import Final
 
 from harness.board import BoardKind, BoardSpec
 from harness.errors import BoardError, ConfigError
-from harness.firmware_image import LoadedElf, load_elf
+from harness.firmware.image import LoadedElf, load_elf
 from harness.virtual.chip import CLOCK_HZ, SerialLine
 from harness.virtual.machine import Machine
 from harness.virtual.register_map import read_register_map

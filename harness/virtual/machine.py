@@ -17,7 +17,7 @@ from unicorn import arm_const as arm
 
 from harness.board import Memory
 from harness.errors import BoardError, DeviceFault
-from harness.firmware_image import LoadedElf
+from harness.firmware.image import LoadedElf
 from harness.virtual.block_counter import count_blocks
 from harness.virtual.chip import CLOCK_HZ, RESET_REQUEST, Chip, SerialLine
 from harness.virtual.register_map import RegisterMap

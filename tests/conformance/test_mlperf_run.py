@@ -19,14 +19,14 @@ import numpy as np
 import pytest
 
 from compiler import CompileOptions, compile_model
-from harness.firmware_build import firmware_model
+from harness.firmware.build import firmware_model
+from harness.firmware.toolchain import build_host
 from harness.mlperf.benchmarks import BENCHMARKS, Benchmark
 from harness.mlperf.checker import VARIABLE, find_checker, run_checker
 from harness.mlperf.dut import SimDut, TextDut
 from harness.mlperf.plan import MlperfRequest
 from harness.mlperf.run import run_mlperf
 from harness.mlperf.stimuli import random_stimuli
-from harness.toolchain import build_host
 from harness.transport.memory import load_memory
 from tests.support.mlperf_data import KWS, small_kws, write_folder
 

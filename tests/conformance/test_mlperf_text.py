@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from compiler import AxonProgram, decode, dequantize_output, interpret, quantize_input
-from harness.firmware_build import firmware_model
+from harness.firmware.build import firmware_model
+from harness.firmware.toolchain import build_host
 from harness.link import Link, LinkOptions
-from harness.toolchain import build_host
 from harness.transport.memory import MemoryTransport, load_memory
 from tests.support.echo_firmware import echo_firmware, echo_model, echo_outputs
 

@@ -13,7 +13,7 @@ import pytest
 
 from compiler import AxonProgram, CompileOptions, compile_model
 from harness.errors import DeviceFault
-from harness.firmware_build import FirmwareImage, build_firmware
+from harness.firmware.build import FirmwareImage, build_firmware
 from harness.link import Link
 from harness.model_file import DEFAULT_MODEL
 from harness.vendor.board_firmware import buffer_bytes, foreign_code, npu_board_model

@@ -15,9 +15,9 @@ import unicorn
 from compiler import CompileOptions, build_image, compile_model, interpret
 from harness.board import load_boards
 from harness.errors import BoardError, ConfigError, DeviceFault
-from harness.firmware_build import FirmwareImage, build_firmware, firmware_model
-from harness.firmware_image import load_elf
-from harness.firmware_source import FirmwareModel
+from harness.firmware.build import FirmwareImage, build_firmware, firmware_model
+from harness.firmware.image import load_elf
+from harness.firmware.source import FirmwareModel
 from harness.link import Link, RunOptions
 from harness.model_file import DEFAULT_MODEL
 from harness.protocol import Place

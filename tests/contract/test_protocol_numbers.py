@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from harness import protocol
-from harness.firmware_source import RESULT_HEADER_BYTES
+from harness.firmware.source import RESULT_HEADER_BYTES
 from harness.protocol import InferFlag, Kind, Place, Region, SlotOperation
 from tests.support.firmware_host import FIRMWARE
 

@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-from harness.firmware_image import load_elf
+from harness.firmware.image import load_elf
 
 
 def run_line(line: str, scenario: str, memory: dict[int, bytes]) -> int:

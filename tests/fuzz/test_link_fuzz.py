@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.firmware.toolchain import build_host
 from harness.protocol import FRAME_MAX, Frame, Kind, encode_frame
-from harness.toolchain import build_host
 from tests.support.echo_firmware import BACKEND, echo_model
 
 RUNS = 400

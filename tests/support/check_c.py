@@ -19,7 +19,7 @@ from typing import Final
 from compiler import CompileOptions, compile_model
 from harness.board import load_boards
 from harness.errors import ToolchainError
-from harness.firmware_build import build_firmware, firmware_model
+from harness.firmware.build import build_firmware, firmware_model
 from harness.model_file import DEFAULT_MODEL
 
 FIRMWARE: Final = Path(__file__).parents[2] / "firmware"

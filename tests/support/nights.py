@@ -23,7 +23,7 @@ from harness.history import (
     Verdict,
     open_history,
 )
-from harness.history_records import Record
+from harness.history.records import Record
 
 MODELS: Final = ("ad01_int8", "kws_ref_model", "resnet8", "vww_96", "digits_resnet8")
 PLACES: Final = (

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from compiler import decode
-from harness import quantize
 from harness.cli import main
+from harness.data import quantize
 from harness.errors import ConfigError
 from harness.jobs import _score
 from harness.model_file import DEFAULT_DATA, DEFAULT_MODEL

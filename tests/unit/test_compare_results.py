@@ -12,6 +12,7 @@ import pytest
 
 from harness.artefacts import sha256
 from harness.changes import compare_results
+from harness.changes.folder_metrics import result_of_folder
 from harness.cli import main
 from harness.history import (
     Job,
@@ -23,7 +24,6 @@ from harness.history import (
     Status,
     open_history,
 )
-from harness.report_metrics import result_of_folder
 from tests.support.operator_models import build_model
 
 EXACT = (

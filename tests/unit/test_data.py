@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from compiler import job_variants, read_jobs
-from harness import cifar10, download, manifest
 from harness.cli import main
+from harness.data import cifar10, download, manifest
 from harness.errors import ConfigError, DownloadError
 from harness.model_file import DEFAULT_MODEL
 

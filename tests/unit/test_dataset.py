@@ -1,4 +1,4 @@
-"""Datasets are untrusted: every rule and every refusal of harness.dataset."""
+"""Datasets are untrusted: every rule and every refusal of harness.data.dataset."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.dataset import InputSpec, load_dataset, random_dataset
+from harness.data.dataset import InputSpec, load_dataset, random_dataset
 from harness.errors import ConfigError
 
 PIXELS = InputSpec((4, 4, 3), 1.0, -128)

@@ -8,8 +8,16 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree
 
-from harness.exports import FORMATS, Exported, bencher, junit, markdown, table, write_exports
 from harness.history import Finding, Gate, Job, Kind, Metric, Night, Result, Status, Verdict
+from harness.history.exports import (
+    FORMATS,
+    Exported,
+    bencher,
+    junit,
+    markdown,
+    table,
+    write_exports,
+)
 
 NASTY = "<b>&\"'|`[x](y)\x00\n=1+1"
 GOOD, SLOW = Job("m", "sim", "int8"), Job("slow", "sim", "int8")

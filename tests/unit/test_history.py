@@ -28,7 +28,7 @@ from harness.history import (
     Verdict,
     open_history,
 )
-from harness.history_lines import from_lines, to_lines
+from harness.history.lines import from_lines, to_lines
 
 JOB = Job("digits", "sim", "int8")
 

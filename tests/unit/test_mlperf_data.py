@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness.cli import main
-from harness.manifest import load_manifest
+from harness.data.manifest import load_manifest
 from harness.mlperf.stimuli import read_stimuli
 from tests.support.mlperf_data import KWS, write_folder
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.data.manifest import load_manifest
 from harness.errors import ConfigError
-from harness.manifest import load_manifest
 from harness.mlperf.benchmarks import BENCHMARKS, select_benchmarks
 from harness.mlperf.stimuli import find_folder, random_stimuli, read_stimuli
 from tests.support.mlperf_data import AD, KWS, write_folder

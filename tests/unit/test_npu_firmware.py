@@ -16,7 +16,7 @@ from harness.board import BoardSpec
 from harness.board_device import BoardChoice, open_board_device
 from harness.cli import main
 from harness.errors import ConfigError, DeviceFault, ExitCode, ToolchainError
-from harness.firmware_build import FirmwareImage, build_firmware
+from harness.firmware.build import FirmwareImage, build_firmware
 from harness.link import Link
 from harness.vendor.board_firmware import LIBRARY, buffer_bytes, foreign_code, npu_board_model
 from harness.vendor.sdk import VARIABLE

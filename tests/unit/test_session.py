@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from harness.errors import BoardError, ConfigError, FlashError, ToolchainError
+from harness.firmware.toolchain import HostFirmware
 from harness.link import LinkOptions
 from harness.session import Expected, Session, SessionPlan, Stage
-from harness.toolchain import HostFirmware
 from harness.transport import Transport
 from harness.transport.faulty import FaultPlan, FaultyTransport
 from harness.transport.memory import load_memory

@@ -11,14 +11,14 @@ import pytest
 
 from compiler import CompileOptions, compile_model
 from harness.board import BoardSpec, load_boards
-from harness.cross_compiler import COMPILERS, choose_toolchain
 from harness.errors import ConfigError, ToolchainError
-from harness.firmware_build import FIRMWARE, build_firmware, firmware_model
-from harness.firmware_image import intel_hex, load_elf
-from harness.firmware_source import FirmwareModel
+from harness.firmware.build import FIRMWARE, build_firmware, firmware_model
+from harness.firmware.cross_compiler import COMPILERS, choose_toolchain
+from harness.firmware.image import intel_hex, load_elf
+from harness.firmware.source import FirmwareModel
+from harness.firmware.west import build_zephyr
 from harness.model_file import DEFAULT_MODEL
 from harness.tool_process import find_tool, run_logged
-from harness.west_build import build_zephyr
 from tests.support.fake_tools import install
 from tests.support.small_elf import small_elf
 
@@ -50,7 +50,7 @@ def test_builds_are_kept_by_content(
 ) -> None:
     built = build_firmware(board, SMALL, folder=tmp_path)
     stamp = built.elf.stat().st_mtime_ns
-    monkeypatch.setattr("harness.firmware_build.run_logged", None)
+    monkeypatch.setattr("harness.firmware.build.run_logged", None)
     again = build_firmware(board, SMALL, folder=tmp_path)
     assert again.elf.stat().st_mtime_ns == stamp
     other = dataclasses.replace(SMALL, arena_bytes=512)

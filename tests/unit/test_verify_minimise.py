@@ -12,7 +12,7 @@ import pytest
 
 from compiler import CompilerError, Op, decode, interpret, translate
 from harness.cli import main
-from harness.dataset import load_array
+from harness.data.dataset import load_array
 from harness.errors import ExitCode
 from harness.golden import KernelSet
 from harness.model_file import DEFAULT_DATA, DEFAULT_MODEL

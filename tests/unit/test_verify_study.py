@@ -9,7 +9,7 @@ import pytest
 
 from compiler import AxonProgram, Op
 from harness.compare import Side
-from harness.dataset import load_array
+from harness.data.dataset import load_array
 from harness.errors import BoardNotFound, ConfigError, ExitCode, ToolchainError
 from harness.golden import KernelSet
 from harness.model_file import DEFAULT_DATA, DEFAULT_MODEL

@@ -11,12 +11,12 @@ from typing import Final
 
 import pytest
 
-from harness.firmware_build import FIRMWARE
-from harness.firmware_image import intel_hex, load_elf
-from harness.firmware_source import FirmwareModel
+from harness.firmware.build import FIRMWARE
+from harness.firmware.image import intel_hex, load_elf
+from harness.firmware.source import FirmwareModel
+from harness.firmware.west import ZephyrAddition, build_zephyr
 from harness.vendor.board_firmware import npu_board_model, zephyr_addition
 from harness.vendor.driver import MODEL_SOURCE, model_header
-from harness.west_build import ZephyrAddition, build_zephyr
 from tests.support.fake_tools import FakeTools, install
 from tests.support.npu_board import ELEMENTS, KIT, made_up_code, made_up_program, made_up_sdk
 from tests.support.small_elf import small_elf

@@ -9,10 +9,10 @@ from typing import Literal
 
 from compiler import CompileOptions
 from harness.board import BoardSpec, image_board
-from harness.board_image import Target, build_board_image, check_target
 from harness.errors import ConfigError
-from harness.firmware_build import FirmwareImage
-from harness.firmware_source import profile_of
+from harness.firmware.board_image import Target, build_board_image, check_target
+from harness.firmware.build import FirmwareImage
+from harness.firmware.source import profile_of
 from harness.model_file import read_model
 from harness.program import load_program
 

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from harness.errors import ConfigError
-from harness.history_records import (
+from harness.history.records import (
     Finding,
     Gate,
     Job,
@@ -51,7 +51,7 @@ from harness.history_records import (
     Value,
     Verdict,
 )
-from harness.history_schema import connect, mapped, transaction
+from harness.history.schema import connect, mapped, transaction
 
 __all__ = [
     "Finding",

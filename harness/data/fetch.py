@@ -9,10 +9,10 @@ from typing import Final
 
 from harness.artefacts import npy_bytes, sha256, write_bytes
 from harness.cache import cache_dir
-from harness.cifar10 import one_hot, read_test_set
-from harness.download import Progress, Wanted, download, file_sha256
+from harness.data.cifar10 import one_hot, read_test_set
+from harness.data.download import Progress, Wanted, download, file_sha256
+from harness.data.manifest import DATA_FOLDER, DatasetEntry, Manifest, ModelEntry, RemoteFile
 from harness.errors import ConfigError
-from harness.manifest import DATA_FOLDER, DatasetEntry, Manifest, ModelEntry, RemoteFile
 
 Say = Callable[[str], None]
 """Called with one line for the user."""

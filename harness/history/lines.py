@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from harness.errors import ConfigError
-from harness.history_records import (
+from harness.history.records import (
     NAME,
     Finding,
     Gate,

@@ -11,7 +11,7 @@ from harness.errors import ConfigError
 
 if TYPE_CHECKING:  # The tools that build are loaded by those who build.
     from compiler import AxonProgram
-    from harness.firmware_build import FirmwareImage
+    from harness.firmware.build import FirmwareImage
 
 Target = Literal["cpu", "npu"]
 """What runs the model."""
@@ -46,8 +46,8 @@ def build_board_image(
     Raises ConfigError for a board that takes no image and for a model that does not fit,
     CompilerError, ToolchainError.
     """
-    from harness.firmware_build import build_firmware, firmware_model
-    from harness.west_build import build_zephyr
+    from harness.firmware.build import build_firmware, firmware_model
+    from harness.firmware.west import build_zephyr
 
     if board.memory is None:
         raise ConfigError(f"the board '{board.name}' takes no firmware image")

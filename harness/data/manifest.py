@@ -11,7 +11,7 @@ from compiler import load_yaml
 from harness.errors import ConfigError
 
 SCHEMA: Final = 1
-DATA_FOLDER: Final = Path(__file__).resolve().parents[1] / "benchmarks" / "data"
+DATA_FOLDER: Final = Path(__file__).resolve().parents[2] / "benchmarks" / "data"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 

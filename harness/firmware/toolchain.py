@@ -18,9 +18,9 @@ from typing import Final, Literal
 from harness.artefacts import write_bytes
 from harness.cache import cache_dir
 from harness.errors import ToolchainError
-from harness.firmware_source import MODEL_FILE, FirmwareModel, render
+from harness.firmware.source import MODEL_FILE, FirmwareModel, render
 
-FIRMWARE: Final = Path(__file__).parents[1] / "firmware"
+FIRMWARE: Final = Path(__file__).parents[2] / "firmware"
 ZIG_CC: Final = (sys.executable, "-m", "ziglang", "cc")
 WARNINGS: Final = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-Wconversion")
 
