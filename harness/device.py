@@ -27,7 +27,9 @@ CycleArray = npt.NDArray[np.int64]
 
 _FIRST_STEP: Final = 32
 _STEP_S: Final = 0.1
-"""Time between two calls of a progress observer that the simulator aims at, at least."""
+"""Time between two calls of a progress observer that the simulator aims at."""
+_MOST_GROWTH: Final = 64
+"""From one step to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +119,15 @@ class SimDevice:
         done = 0
         while done < len(inputs):
             part = inputs[done : done + step]
-            started = time.monotonic()
+            started = time.perf_counter()
             execution = self.engine.run(self.program, part, self._state)
             self._state = execution.state
             parts.append(execution.outputs)
             done += len(part)
             if progress:
                 progress(done, len(inputs))
-            if time.monotonic() - started < _STEP_S:
-                step *= 2
+            seconds = max(time.perf_counter() - started, _STEP_S / _MOST_GROWTH)
+            step *= max(1, int(_STEP_S / seconds))
         return Inference(tuple(np.concatenate(rows) for rows in zip(*parts, strict=True)))
 
     def close(self) -> None:
