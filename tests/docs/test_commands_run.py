@@ -74,7 +74,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "x.npy", images)
     np.savez(folder / "test.npz", x=images, y=labels)
     (folder / "job.yaml").write_text("one:\n  model_name: One\n  tflite_model: model.tflite\n")
-    write_nights(folder / "HISTORY.db", nights=3, jobs=2)
+    write_nights(folder / "history.db", nights=3, jobs=2)
     (folder / "models").mkdir()
     (folder / "models" / "kws_ref_model.tflite").write_bytes(small_kws())
     write_folder(folder / "data", KWS, [3, 1])
