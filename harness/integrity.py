@@ -27,6 +27,8 @@ COMPILE_KINDS: Final = ("compiled-program", "compile-job")
 
 _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "run": ("report.json", "report.html", "inputs.npz", "golden.npz", "outputs.npz"),
+    "verify": ("verify.json", "inputs.npz", "outputs.npz"),
+    "mlperf": ("report.json",),
 }
 """Files without which a result of that kind is none, whatever its manifest says."""
 

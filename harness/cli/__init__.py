@@ -13,6 +13,7 @@ from typing import Final
 
 from compiler import CompilerError, InputError, ModelFormatError
 from harness.errors import ExitCode, HarnessError
+from harness.terminal_text import printable
 
 COMMANDS: Final[dict[str, str]] = {
     "compile": "turn a model or a job file into the Axon binary",
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: object, status: int) -> int:
-    text = " ".join(str(error).split())
+    text = printable(" ".join(str(error).split()))
     print(f"axonrig: {text}", file=sys.stderr)  # noqa: T201  # the one place that reports a failure
     return int(status)
 

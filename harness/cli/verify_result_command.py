@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import ExitCode
+from harness.terminal_text import printable
 
 if TYPE_CHECKING:
     from harness.integrity import FolderCheck
@@ -48,5 +49,4 @@ def _show(check: FolderCheck) -> None:
     lines += [f"  {fault}" for fault in check.faults]
     lines += [f"  listed nowhere: {name}" for name in check.extra]
     for line in lines:
-        # Names come from folders and files: none may move the cursor of a terminal.
-        print(line if line.isprintable() else ascii(line))  # noqa: T201  # the command's result
+        print(printable(line))  # noqa: T201  # the command's result

@@ -24,6 +24,10 @@ from harness.mlperf.benchmarks import Benchmark, Conversion
 LABELS: Final = "y_labels.csv"
 MAX_LABELS_BYTES: Final = 4 << 20
 MAX_ITEM_BYTES: Final = 1 << 20
+MAX_WINDOWS: Final = 1 << 17
+"""Inferences of one set: the published one of ad01 has 48,608. Overlapping windows of a small file
+could fill the memory otherwise."""
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}")
 
 
@@ -97,6 +101,12 @@ def read_stimuli(folder: Path, benchmark: Benchmark, entry: DatasetEntry | None)
     known = () if entry is None else entry.stimuli
     published = next((item for item in known if item.labels.sha256 == digest), None)
     contents = [(line, _content(folder / line.file, benchmark)) for line in lines]
+    windows = sum(_window_count(len(data), line, benchmark) for line, data in contents)
+    if windows > MAX_WINDOWS:
+        raise ConfigError(
+            f"{folder / LABELS} asks for {windows} inferences; at most {MAX_WINDOWS} are taken "
+            "from one set: name fewer files, or state a longer stride"
+        )
     return StimulusSet(
         origin="folder",
         name=folder.name,
@@ -148,7 +158,7 @@ def random_stimuli(benchmark: Benchmark, count: int = 5, seed: int = 0) -> Stimu
 def _line(row: list[str], where: str, benchmark: Benchmark) -> LabelLine:
     cells = [cell.strip() for cell in row]
     wanted = "FILE,CLASSES,CLASS" + (",WINDOW_BYTES,STRIDE_BYTES" if benchmark.reconstructs else "")
-    if len(cells) != wanted.count(",") + 1 or not all(cell.isdecimal() for cell in cells[1:]):
+    if len(cells) != wanted.count(",") + 1 or not all(map(_NUMBER.fullmatch, cells[1:])):
         raise ConfigError(f"{where}: expected {wanted}, found '{','.join(row)[:80]}'")
     file, classes, label = cells[0], int(cells[1]), int(cells[2])
     if not _NAME.fullmatch(file):
@@ -180,6 +190,13 @@ def _content(path: Path, benchmark: Benchmark) -> bytes:
     elif len(data) != benchmark.item_bytes:
         raise ConfigError(f"{path} has {len(data)} bytes; expected {benchmark.item_bytes}")
     return data
+
+
+def _window_count(file_bytes: int, line: LabelLine, benchmark: Benchmark) -> int:
+    """Inferences of a file."""
+    if not benchmark.reconstructs:
+        return 1
+    return (file_bytes - benchmark.item_bytes) // line.stride + 1
 
 
 def _windows(data: bytes, line: LabelLine, benchmark: Benchmark, folder: Path) -> tuple[bytes, ...]:

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness.terminal_text import printable
+
 _SHORT: Final = {"not applicable": "-", "not applicable to an estimate": "estimate"}
 
 
@@ -17,15 +19,14 @@ def print_tables(report: Mapping[str, Any], console: Console) -> None:
     console.print(_results(report))
     console.print(_rules(report))
     for reason in _reasons(report):
-        console.print(reason, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(reason), markup=False, highlight=False, soft_wrap=True)
     for note in filter(None, [report["fallback"], *report["skipped"], *report["failed"]]):
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"note: {printable(note)}", markup=False, highlight=False, soft_wrap=True)
     checker = report["checker"]
     if checker is not None:
         for line in checker["said"]:
-            console.print(
-                f"submission checker: {line}", markup=False, highlight=False, soft_wrap=True
-            )
+            said = f"submission checker: {printable(line)}"
+            console.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
 def _results(report: Mapping[str, Any]) -> Table:

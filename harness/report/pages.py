@@ -148,11 +148,13 @@ def _read(folder: Path) -> ResultFolder | MlperfFolder:
     manifest, contents = read_contents(folder)
     if manifest.kind == "run":
         return run_folder(manifest, contents)
-    if manifest.kind != "mlperf" or "report.json" not in contents:
+    if manifest.kind != "mlperf":
         raise ConfigError(
             f"{manifest.path} is of the kind '{manifest.kind}'; 'axonrig report' makes pages of "
             "results of 'axonrig run' and 'axonrig mlperf', and of a history"
         )
+    if "report.json" not in contents:
+        raise ConfigError(f"{manifest.path} does not list report.json; measure again")
     report = parse_object(contents["report.json"], folder / "report.json")
     return MlperfFolder(folder, report, manifest.files)
 

@@ -9,13 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness.terminal_text import printable
+
 
 def print_study(report: Mapping[str, Any], console: Console) -> None:
     """Print the content of a verify.json."""
     model, data = report["model"], report["data"]
-    console.print(
-        f"{model['file']}: {data['samples']} samples ({data['name']})", markup=False, soft_wrap=True
-    )
+    what = printable(f"{model['file']}: {data['samples']} samples ({data['name']})")
+    console.print(what, markup=False, soft_wrap=True)
     _parties(report["parties"], console)
     _pairs(report["pairs"], console)
     for name, layers in report["own_layers"].items():
@@ -52,7 +53,7 @@ def _parties(parties: Sequence[Mapping[str, Any]], console: Console) -> None:
         share = "" if item["accuracy"] is None else f"{100 * item['accuracy']:.2f} %"
         text = item["reason"] or f"{item['role']}: {item['backend']}"
         cells = (item["name"], item["state"], item["source"] or "", text)
-        table.add_row(*(escape(cell) for cell in cells), share)
+        table.add_row(*(escape(printable(cell)) for cell in cells), share)
     console.print(table)
 
 

@@ -124,3 +124,11 @@ def test_other_kinds_and_damage_are_refused(
     assert main(["report", str(folder)]) == 3
     assert words in capsys.readouterr().err
     assert not (folder / "report.html").exists()
+
+
+def test_a_result_without_its_report_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_manifest(folder, [], {"schema": 1, "kind": "mlperf"})
+    assert main(["report", str(folder)]) == 3
+    assert "manifest.json does not list report.json; measure again" in capsys.readouterr().err

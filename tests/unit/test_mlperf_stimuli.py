@@ -78,6 +78,8 @@ def test_published_sets_are_known_by_their_labels(tmp_path: Path) -> None:
         (".hidden,12,1\n", "no bare file name"),
         ("t_0.bin,12,1\nt_0.bin,12,1\n", "names a file twice"),
         ("t_9.bin,12,1\n", "t_9.bin cannot be read"),
+        (f"t_0.bin,12,{'9' * 5000}\n", "expected FILE,CLASSES,CLASS"),
+        ("t_0.bin,12,-1\n", "expected FILE,CLASSES,CLASS"),
         ("t_é.bin,12,1\n", "no comma-separated table"),
         ('"t_0.bin,12,1\n', "no comma-separated table"),
     ],
@@ -119,6 +121,14 @@ def test_spectrograms_that_are_not_sound(line: str, data: bytes, part: str, tmp_
     (folder / "y_labels.csv").write_text(line + "\n")
     (folder / "t_0.bin").write_bytes(data)
     with pytest.raises(ConfigError, match=part):
+        read_stimuli(folder, AD, None)
+
+
+def test_windows_of_a_set_are_bounded(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, AD, [1])
+    (folder / "y_labels.csv").write_text("t_0.bin,2,1,2560,4\n")
+    (folder / "t_0.bin").write_bytes(bytes(1 << 20))
+    with pytest.raises(ConfigError, match="asks for 261505 inferences; at most 131072"):
         read_stimuli(folder, AD, None)
 
 

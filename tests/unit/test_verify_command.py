@@ -127,6 +127,17 @@ def test_bad_input_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
     assert (status, "pool.tflite" in message) == (ExitCode.NO, True)
 
 
+def test_a_files_name_moves_no_cursor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "a\x1b[2J\nb`c`.tflite"
+    model.write_bytes(build_model("conv"))
+    assert main(["verify", str(model), "--limit", "1"]) == ExitCode.OK
+    shown = capsys.readouterr().out
+    assert shown.startswith("a\\x1b[2J\\nb`c`.tflite: 1 samples")
+    assert "\x1b" not in shown
+    _, message = refused(capsys, str(tmp_path / "gone\x1b[2J.tflite"))
+    assert "gone\\x1b[2J.tflite" in message
+
+
 def _refused_model() -> bytes:
     b = ModelBuilder("refused")
     x = b.input(1, 8, 8, 3)

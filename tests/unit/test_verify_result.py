@@ -42,6 +42,17 @@ def test_a_run_is_whole(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == f"{folder}: whole (run, 8 files)\n"
 
 
+def test_a_verification_needs_its_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind, name in (("verify", "verify.json"), ("mlperf", "report.json")):
+        folder = tmp_path / kind
+        folder.mkdir()
+        write_manifest(folder, [], {"schema": 1, "kind": kind})
+        assert main(["verify-result", str(folder)]) == 1
+        assert f"manifest.json does not list {name}" in capsys.readouterr().out
+
+
 def test_json_says_the_same(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "note.txt").write_text("mine")
     assert main(["verify-result", str(folder), "--json"]) == 0
