@@ -86,6 +86,9 @@ def execute(arguments: argparse.Namespace) -> int:
         return int(result.exit_code)
     console = _console()
     print_study(result.report, console)
+    if arguments.minimise and result.report["minimised"] is None:
+        names = " and ".join(arguments.between or ["all parties"])
+        console.print(f"nothing to minimise: {names} agree", markup=False, highlight=False)
     if arguments.out is not None:
         console.print(f"results: {arguments.out}", markup=False, highlight=False, soft_wrap=True)
     return int(result.exit_code)

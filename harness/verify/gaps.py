@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -12,9 +12,8 @@ import numpy.typing as npt
 from compiler import Op
 from harness.compare import Side
 from harness.errors import HarnessError
-from harness.golden import TracedTensor
 from harness.verify.case import Case
-from harness.verify.layers import OwnDifference, own_differences
+from harness.verify.layers import OwnDifference, by_number, own_differences
 from harness.verify.parties import (
     Answer,
     BoardParty,
@@ -23,7 +22,7 @@ from harness.verify.parties import (
     HostParty,
     Party,
 )
-from harness.verify.verdict import Gap, Leg, Meaning, Role, heaviest, judge_leg
+from harness.verify.verdict import Again, Gap, Leg, Meaning, Role, heaviest, judge_leg
 
 Array = npt.NDArray[Any]
 IntArray = npt.NDArray[np.int64]
@@ -34,6 +33,14 @@ TRACED_SAMPLES: Final = 32
 """Samples whose layers are compared with TFLite's one at a time: those that differ most."""
 HIDDEN_SAMPLES: Final = 8
 """Samples whose layers are compared although their outputs are equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A board's samples that differ, run a second time. reason: why that failed, else empty."""
+
+    again: Again
+    reason: str = ""
 
 
 def own_layers(case: Case, present: Present) -> dict[str, tuple[OwnDifference, ...]]:
@@ -50,8 +57,25 @@ def own_layers(case: Case, present: Present) -> dict[str, tuple[OwnDifference, .
     return found
 
 
+def repeats_of(case: Case, present: Present) -> dict[str, Repeat]:
+    """What each board gave for the samples in which it differs, run again, by its name.
+
+    Boards that do not differ are left out, and so are all where a sample depends on those before.
+    """
+    definition = _definition(present)
+    found = {}
+    for party, answer in present:
+        differing = np.flatnonzero(_largest(definition, answer.side))[:TRACED_SAMPLES].tolist()
+        if isinstance(party, BoardParty) and differing and not case.keeps_state:
+            found[party.name] = _repeat(case, party, answer, differing)
+    return found
+
+
 def meanings_of(
-    case: Case, present: Present, own: Mapping[str, Sequence[OwnDifference]]
+    case: Case,
+    present: Present,
+    own: Mapping[str, Sequence[OwnDifference]],
+    repeats: Mapping[str, Repeat],
 ) -> dict[str, Meaning]:
     """What each party's gap to the definition means, by its name."""
     definition = _definition(present)
@@ -64,7 +88,7 @@ def meanings_of(
             Leg(
                 party.role,
                 gaps[party.name],
-                _repeats(case, definition, party, answer),
+                repeats[party.name].again if party.name in repeats else Again.SAME,
                 any(_equal(side, answer.side) for _, side in vendors),
             ),
             reference,
@@ -72,11 +96,6 @@ def meanings_of(
         )
         for party, answer in present
     }
-
-
-def by_number(traced: Sequence[TracedTensor]) -> dict[int, Array]:
-    """Traced values by the number of their tensor."""
-    return {tensor.info.index: tensor.values for tensor in traced}
 
 
 def _own_of_sample(case: Case, party: HostParty, sample: int) -> tuple[OwnDifference, ...]:
@@ -153,17 +172,14 @@ def _is_softmax_step(case: Case, definition: Side, party: Party, answer: Answer)
     return True
 
 
-def _repeats(case: Case, definition: Side, party: Party, answer: Answer) -> bool:
-    """Whether a board gives the samples that differ the same way again; true without a try."""
-    differing = np.flatnonzero(_largest(definition, answer.side))[:TRACED_SAMPLES].tolist()
-    if not isinstance(party, BoardParty) or not differing or case.keeps_state:
-        return True
+def _repeat(case: Case, board: BoardParty, answer: Answer, samples: list[int]) -> Repeat:
     try:
-        again = party.run(case.only(differing)).side
-    except HarnessError:
-        return False
-    once = [output[differing] for output in answer.side.outputs]
-    return all(np.array_equal(a, b) for a, b in zip(once, again.outputs, strict=True))
+        again = board.run(case.only(samples)).side
+    except HarnessError as error:
+        return Repeat(Again.FAILED, str(error))
+    once = [output[samples] for output in answer.side.outputs]
+    same = all(np.array_equal(a, b) for a, b in zip(once, again.outputs, strict=True))
+    return Repeat(Again.SAME if same else Again.OTHER)
 
 
 def _equal(left: Side, right: Side) -> bool:

@@ -116,6 +116,11 @@ def pair_programs(
     )
 
 
+def by_number(traced: Sequence[TracedTensor]) -> dict[int, Array]:
+    """Traced values by the number of their tensor."""
+    return {tensor.info.index: tensor.values for tensor in traced}
+
+
 def pair_traces(
     left: Sequence[TracedTensor], right: Sequence[TracedTensor]
 ) -> tuple[LayerPair, ...]:

@@ -21,8 +21,7 @@ from harness.errors import HarnessError
 from harness.golden import KernelSet
 from harness.progress import Observer
 from harness.verify.case import Case, make_candidate
-from harness.verify.gaps import by_number
-from harness.verify.layers import tensor_values
+from harness.verify.layers import by_number, tensor_values
 from harness.verify.narrowing import Extent, narrow, size_of
 from harness.verify.network import Cut, cuts_of, extract, operator_names
 from harness.verify.parties import DefinitionParty, HostParty, Party

@@ -249,7 +249,7 @@ class BoardParty:
         return Answer(case.side(self.name, inference.outputs), info.source, info.backend)
 
     def layers(self, case: Case, sample: int) -> None:
-        """No link sends layers; `harness.verify.cutting` finds the first that differs."""
+        """No link sends layers; `harness.verify.locate` finds the first that differs."""
 
 
 def _simulate(case: Case, maps: Array) -> Generated:

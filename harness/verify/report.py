@@ -96,7 +96,7 @@ def _verdict(study: Study) -> dict[str, Any]:
 
 
 def _party(item: Attendance, study: Study) -> dict[str, Any]:
-    answer = item.answer
+    answer, repeat = item.answer, study.repeats.get(item.party.name)
     return {
         "name": item.party.name,
         "role": item.party.role.value,
@@ -105,6 +105,8 @@ def _party(item: Attendance, study: Study) -> dict[str, Any]:
         "source": None if answer is None else answer.source,
         "backend": None if answer is None else answer.backend,
         "accuracy": None if answer is None else accuracy(answer.side.predicted, study.case.labels),
+        "repeat": None if repeat is None else repeat.again.value,
+        "repeat_reason": None if repeat is None else repeat.reason or None,
     }
 
 
@@ -123,6 +125,7 @@ def _pair(pair: PairFinding) -> dict[str, Any]:
         "max_lsb": item.max_lsb,
         "sample": pair.sample,
         "first_layer": _layer(pair.first_layer),
+        "search_failure": pair.search_failure or None,
     }
 
 

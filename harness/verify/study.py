@@ -13,7 +13,7 @@ from harness.errors import ExitCode, HarnessError
 from harness.golden import KernelSet
 from harness.progress import Observer
 from harness.verify.case import Case
-from harness.verify.gaps import hidden_sample, meanings_of, own_layers
+from harness.verify.gaps import Repeat, hidden_sample, meanings_of, own_layers, repeats_of
 from harness.verify.layers import OwnDifference
 from harness.verify.locate import first_layer
 from harness.verify.parties import (
@@ -58,7 +58,7 @@ class Attendance:
 @dataclass(frozen=True, slots=True, eq=False)
 class PairFinding:
     """Two parties. first_layer: on the sample in which the outputs differ most, None when no layer
-    differs or none can be seen."""
+    differs or none can be seen; search_failure: why the search for it broke off, else empty."""
 
     left: Party
     right: Party
@@ -66,6 +66,7 @@ class PairFinding:
     meaning: Meaning
     sample: int = 0
     first_layer: LayerDifference | None = None
+    search_failure: str = ""
 
     @property
     def names(self) -> tuple[str, str]:
@@ -90,12 +91,14 @@ class PairFinding:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Study:
-    """own: layers one at a time against host TFLite, by party, each at its worst sample."""
+    """own: layers one at a time against host TFLite, by party, each at its worst sample. repeats:
+    what boards gave for the samples that differ, run again, by party."""
 
     case: Case
     attendance: tuple[Attendance, ...]
     pairs: tuple[PairFinding, ...]
     own: Mapping[str, tuple[OwnDifference, ...]]
+    repeats: Mapping[str, Repeat]
 
     @property
     def meaning(self) -> Meaning:
@@ -141,7 +144,8 @@ def study(
     attendance = tuple(_attend(party, case, observe) for party in parties)
     present = [(item.party, item.answer) for item in attendance if item.answer is not None]
     own = own_layers(case, present)
-    meanings = meanings_of(case, present, own)
+    repeats = repeats_of(case, present)
+    meanings = meanings_of(case, present, own, repeats)
     pairs = []
     for (left, a), (right, b) in combinations(present, 2):
         comparison = compare(a.side, b.side, case.labels)
@@ -149,7 +153,7 @@ def study(
         meaning = judge_pair(left.role, right.role, both, equal=not comparison.max_lsb)
         pair = PairFinding(left, right, comparison, meaning)
         pairs.append(_located(case, pair, observe) if layers else pair)
-    return Study(case, attendance, tuple(pairs), own)
+    return Study(case, attendance, tuple(pairs), own, repeats)
 
 
 def _located(case: Case, pair: PairFinding, observe: Observer | None) -> PairFinding:
@@ -161,8 +165,9 @@ def _located(case: Case, pair: PairFinding, observe: Observer | None) -> PairFin
     sample = _telling_sample(case, pair)
     try:
         found = first_layer(case, pair.left, pair.right, sample)
-    except (HarnessError, CompilerError):
-        found = None  # What it computed stands; where it differs first stays unknown.
+    except (HarnessError, CompilerError) as error:
+        # What it computed stands; where it differs first stays unknown.
+        return replace(pair, sample=sample, search_failure=str(error))
     return replace(pair, sample=sample, first_layer=found)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -19,6 +19,8 @@ def print_study(report: Mapping[str, Any], console: Console) -> None:
     console.print(what, markup=False, soft_wrap=True)
     _parties(report["parties"], console)
     _pairs(report["pairs"], console)
+    for line in _second_runs(report):
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
     for name, layers in report["own_layers"].items():
         console.print(_own(name, layers, model), markup=False, highlight=False, soft_wrap=True)
     verdict = report["verdict"]
@@ -72,10 +74,26 @@ def _pairs(pairs: Sequence[Mapping[str, Any]], console: Console) -> None:
             f"{item['other_class']} of {item['samples']}",
             f"{item['values_differing']} of {item['values']}",
             str(item["max_lsb"]),
-            escape(_layer(item["first_layer"])),
+            "unknown" if item["search_failure"] else escape(_layer(item["first_layer"])),
             item["meaning"],
         )
     console.print(table)
+
+
+def _second_runs(report: Mapping[str, Any]) -> Iterator[str]:
+    """What failed after the comparison: samples run again, programs cut short."""
+    for item in report["parties"]:
+        if item["repeat_reason"]:
+            yield (
+                f"{item['name']}: running the samples that differ again failed: "
+                f"{item['repeat_reason']}"
+            )
+    for item in report["pairs"]:
+        if item["search_failure"]:
+            yield (
+                f"{item['left']} and {item['right']}: the search for the first layer broke off: "
+                f"{item['search_failure']}"
+            )
 
 
 def _layer(layer: Mapping[str, Any] | None) -> str:

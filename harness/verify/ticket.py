@@ -11,6 +11,7 @@ import numpy.typing as npt
 from compiler import dump, encode
 from harness.artefacts import npy_bytes, sha256
 from harness.report.versions import versions
+from harness.terminal_text import printable
 from harness.verify.minimise import NAME, Minimal
 from harness.verify.parties import BoardParty
 from harness.verify.study import Study
@@ -78,7 +79,7 @@ def _text(minimal: Minimal, whole: Study, files: Mapping[str, bytes]) -> str:
     facts, case = minimal_facts(minimal), minimal.case
     left, right = minimal.pair.names
     backends = {
-        item.party.name: f"{item.answer.backend} (source: {item.answer.source})"
+        item.party.name: printable(f"{item.answer.backend} (source: {item.answer.source})")
         for item in whole.attendance
         if item.answer is not None
     }
@@ -92,7 +93,8 @@ def _text(minimal: Minimal, whole: Study, files: Mapping[str, bytes]) -> str:
         f"{facts['max_lsb']} LSB.",
         f"- The largest difference is at {facts['position']} (sample first, then the model's "
         f"layout): {left} gives {facts['expected']}, {right} gives {facts['actual']}.",
-        f"- It was cut from {whole.case.model.path.name} (sha256 {whole.case.model.sha256}): "
+        f"- It was cut from {_code(whole.case.model.path.name)} "
+        f"(sha256 {whole.case.model.sha256}): "
         f"{'; '.join(facts['steps']) or 'nothing smaller shows the difference'}.",
         f"- {facts['candidates']} candidates were compiled, run and judged.",
         "",
@@ -118,6 +120,12 @@ def _text(minimal: Minimal, whole: Study, files: Mapping[str, bytes]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _code(text: str) -> str:
+    """Text of others as Markdown that shows it and nothing else."""
+    shown = printable(text).replace("`", "'")
+    return f"`{shown}`"
 
 
 def _command(minimal: Minimal) -> str:

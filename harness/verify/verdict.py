@@ -44,6 +44,7 @@ class Meaning(Enum):
 
     EQUAL = "equal"
     KERNELS = "kernel difference"
+    NOT_REPEATED = "not repeated"
     TRANSPORT = "transport"
     SILICON = "silicon or transport"
     FIRMWARE = "firmware fault"
@@ -68,6 +69,11 @@ _TEXTS: Final = {
     Meaning.KERNELS: (
         "The arithmetic differs within known bounds (rounding, bits of multipliers and "
         "activations); nothing is wrong. Judge the model by its accuracy."
+    ),
+    Meaning.NOT_REPEATED: (
+        "The board gave other results than the definition, and failed when the same samples were "
+        "to run again, so nobody knows whether it would repeat them. Mend what made it fail and "
+        "verify again."
     ),
     Meaning.TRANSPORT: (
         "The same samples gave other results the second time: look at cable, power supply and "
@@ -105,17 +111,25 @@ _TEXTS: Final = {
 _WEIGHT: Final = {meaning: weight for weight, meaning in enumerate(Meaning)}
 
 
+class Again(Enum):
+    """What became of a board's samples that differ when they were run a second time."""
+
+    SAME = "same"
+    OTHER = "other"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True, slots=True)
 class Leg:
     """A party against the definition.
 
-    repeats: running the samples that differ again gave the same; true where nobody tried.
-    like_vendor: equal to what the vendor's simulator computes, which ran as well.
+    again: SAME where nobody tried. like_vendor: equal to what the vendor's simulator computes,
+    which ran as well.
     """
 
     role: Role
     gap: Gap
-    repeats: bool = True
+    again: Again = Again.SAME
     like_vendor: bool = False
 
 
@@ -128,8 +142,8 @@ def judge_leg(leg: Leg, reference: Gap, vendor: Meaning = Meaning.EQUAL) -> Mean
         return Meaning.EQUAL
     if leg.role is Role.ENGINE:
         return Meaning.ENGINE
-    if leg.role in (Role.FIRMWARE, Role.BOARD) and not leg.repeats:
-        return Meaning.TRANSPORT
+    if leg.role in (Role.FIRMWARE, Role.BOARD) and leg.again is not Again.SAME:
+        return Meaning.TRANSPORT if leg.again is Again.OTHER else Meaning.NOT_REPEATED
     if leg.role is Role.FIRMWARE:
         return Meaning.FIRMWARE
     if leg.gap is Gap.KNOWN:

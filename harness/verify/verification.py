@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from harness.firmware.board_image import Target
 from harness.progress import Observer
 from harness.run import RunRequest, prepare
 from harness.selection import SIMULATOR, select_board
-from harness.verify.case import make_case
+from harness.verify.case import Case, make_case
 from harness.verify.minimise import Minimal, minimise
-from harness.verify.parties import BoardParty
+from harness.verify.parties import BoardParty, Party
 from harness.verify.report import build_report, write_report
 from harness.verify.study import STANDARD_PARTIES, Study, study
 from harness.verify.ticket import ticket_files
@@ -71,9 +72,11 @@ def verify_model(request: VerifyRequest, observe: Observer | None = None) -> Ver
             model=request.model, data=request.data, labels=request.labels, limit=request.limit
         )
     )
-    folder = None if request.out is None else open_folder(request.out)
     case = make_case(prepared.model, prepared.dataset.inputs, prepared.dataset.labels)
-    found = study(case, (*STANDARD_PARTIES, *boards), observe)
+    parties = (*STANDARD_PARTIES, *boards)
+    _check_between(request, case, parties)
+    folder = None if request.out is None else open_folder(request.out)
+    found = study(case, parties, observe)
     minimal = _minimise(request, found, observe)
     report = build_report(found, prepared.dataset, minimal, time.perf_counter() - started)
     if folder is not None:
@@ -89,6 +92,22 @@ def _check(request: VerifyRequest) -> None:
         raise ConfigError("--minimise writes a model and its data; name a folder with --out")
 
 
+def _check_between(request: VerifyRequest, case: Case, parties: Sequence[Party]) -> None:
+    """Before anything runs: both are parties, and they are there."""
+    if request.between is None:
+        return
+    words, known = " ".join(request.between), {party.name: party for party in parties}
+    if not set(request.between) <= set(known) or len(set(request.between)) < 2:
+        raise ConfigError(
+            f"--between {words}: expected two of the parties {', '.join(known)}; a name with a "
+            "space takes quotes"
+        )
+    for name in request.between:
+        reason = known[name].absence(case)
+        if reason is not None:
+            raise ConfigError(f"--between {words}: {name} is not there: {reason}")
+
+
 def _minimise(request: VerifyRequest, found: Study, observe: Observer | None) -> Minimal | None:
     """The smallest model; None when nothing is asked for or nothing differs."""
     if not request.minimise:
@@ -97,10 +116,14 @@ def _minimise(request: VerifyRequest, found: Study, observe: Observer | None) ->
     if request.between is not None:
         pair = found.pair(*request.between)
         if pair is None:
-            ran = [item.party.name for item in found.attendance if item.answer is not None]
+            failed = next(
+                item
+                for item in found.attendance
+                if item.party.name in request.between and item.answer is None
+            )
             raise ConfigError(
-                f"--between {' '.join(request.between)}: expected two of the parties that ran: "
-                f"{', '.join(ran)}"
+                f"--between {' '.join(request.between)}: {failed.party.name} did not run: "
+                f"{failed.reason}"
             )
     if pair is None or pair.meaning is Meaning.EQUAL:
         return None

@@ -14,8 +14,7 @@ from harness.model_file import DEFAULT_MODEL
 from harness.verify import case as case_module
 from harness.verify.bounds import EXACT, deviation_of
 from harness.verify.case import Case, make_candidate
-from harness.verify.gaps import by_number
-from harness.verify.layers import own_differences, pair_with_host
+from harness.verify.layers import by_number, own_differences, pair_with_host
 from tests.support.operator_models import MODELS, build_model
 from tests.support.wrong_parties import translate_wrongly
 

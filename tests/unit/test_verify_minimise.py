@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,10 @@ def test_true_rounding_is_reduced_to_one_convolution() -> None:
     assert found.pair.meaning is Meaning.KERNELS
     assert found.pair.comparison.max_lsb == 1
     assert found.case.inputs.shape[1] <= 3
-    files = ticket_files(found, study(digits_case(16), [HOST, OURS]))
+    whole = study(digits_case(16), [HOST, OURS])
+    named = replace(whole.case, model=replace(whole.case.model, path=Path("a\n# b`<i>.tflite")))
+    files = ticket_files(found, replace(whole, case=named))
+    assert "cut from `a\\n# b'<i>.tflite` (sha256" in files["minimal_README.md"].decode()
     program = decode(files["minimal.bin"])
     outputs = interpret(program, found.case.maps).outputs[0]
     assert np.array_equal(found.case.side("x", [outputs]).outputs[0], found.right.outputs[0])
@@ -167,11 +171,14 @@ class TestCommand:
         again = json.loads(capsys.readouterr().out)
         assert again["verdict"]["between"] == facts["between"]
 
-    def test_between_names_the_parties(self, tmp_path: Path) -> None:
+    def test_between_names_the_parties(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         _, report = self.run(tmp_path / "a", "--between", "tflite-optimised", "tflite-reference")
         assert report["minimised"]["between"] == ["tflite-reference", "tflite-optimised"]
         _, report = self.run(tmp_path / "b", "--between", "definition", "native")
-        assert report["minimised"] is None  # they agree
+        assert report["minimised"] is None
+        assert "nothing to minimise: definition and native agree" in capsys.readouterr().out
 
     def test_bad_words(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         model, out = str(DEFAULT_MODEL), str(tmp_path / "out")
@@ -182,9 +189,26 @@ class TestCommand:
                 ["--between", "a", "native", "--out", out, "--minimise"],
                 "expected two of the parties",
             ),
+            (
+                ["--between", "native", "native", "--out", out, "--minimise"],
+                "expected two of the parties",
+            ),
+            (
+                ["--between", "vendor-sim", "native", "--out", out, "--minimise"],
+                "vendor-sim is not there: SDK_EDGE_AI_PATH is not set",
+            ),
         ):
             assert main(["verify", model, "--limit", "2", *words]) == ExitCode.INPUT
             assert text in capsys.readouterr().err
+            assert not (tmp_path / "out").exists()  # nothing was run and nothing touched
+
+    def test_a_board_that_did_not_run_has_no_smaller_model(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        between = ["--between", "board nrf54l15dk", "native", "--board", "nrf54l15dk"]
+        words = [str(DEFAULT_MODEL), "--limit", "1", "--out", str(tmp_path), "--minimise"]
+        assert main(["verify", *words, *between]) == ExitCode.INPUT
+        assert "board nrf54l15dk did not run: no board that fits" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not os.environ.get("SDK_EDGE_AI_PATH"), reason="SDK_EDGE_AI_PATH is not set")

@@ -7,7 +7,7 @@ import pytest
 
 from harness.golden import describe, golden_outputs, trace
 from harness.model_file import DEFAULT_MODEL
-from harness.verify.gaps import by_number
+from harness.verify.layers import by_number
 from harness.verify.narrowing import Extent, narrow, size_of
 from harness.verify.network import Cut, cuts_of, extract, operator_names
 from tests.support.operator_models import build_model

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from compiler import AxonProgram, Op
 from harness.compare import Side
-from harness.data.dataset import load_array
-from harness.errors import BoardNotFound, ConfigError, ExitCode, ToolchainError
+from harness.data.dataset import Dataset, load_array
+from harness.errors import (
+    BoardNotFound,
+    ConfigError,
+    ExitCode,
+    ToolchainError,
+    TransportTimeout,
+)
 from harness.golden import KernelSet
 from harness.model_file import DEFAULT_DATA, DEFAULT_MODEL
 from harness.progress import Progress
@@ -18,7 +26,7 @@ from harness.selection import Selection, select_board
 from harness.verify import case as case_module
 from harness.verify import locate
 from harness.verify.case import Case, make_candidate
-from harness.verify.cutting import cut_program, first_layer_by_cutting
+from harness.verify.locate import cut_program, first_layer_by_cutting
 from harness.verify.parties import (
     Answer,
     BoardParty,
@@ -28,8 +36,10 @@ from harness.verify.parties import (
     Party,
     VendorParty,
 )
+from harness.verify.report import build_report
 from harness.verify.study import Study, study
-from harness.verify.verdict import Gap, Meaning, Role
+from harness.verify.table import print_study
+from harness.verify.verdict import Again, Gap, Meaning, Role
 from tests.support.operator_models import build_model
 from tests.support.tflite_builder import ModelBuilder
 from tests.support.wrong_parties import WrongEngine, translate_wrongly
@@ -287,6 +297,37 @@ def test_a_wrong_board(repeats: bool, expected: Meaning, monkeypatch: pytest.Mon
         assert pair.first_layer is not None
         assert pair.first_layer.index == 1
     assert locate.first_layer(small_case(), HOST, board, 0) is None
+
+
+@pytest.mark.parametrize("lasts", [1, 2])
+def test_a_board_that_fails_later_says_so(lasts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers once, and fails when samples are run again or when its program is cut short."""
+    opened: list[int] = []
+
+    def open_device(_: Selection, program: AxonProgram) -> WrongDevice:
+        opened.append(len(program.layers))
+        if len(opened) > lasts:
+            raise TransportTimeout("no answer within 5 s")
+        return WrongDevice(program, repeats=True)
+
+    for module in ("parties", "locate"):
+        monkeypatch.setattr(f"harness.verify.{module}.open_device", open_device)
+    result = study(small_case(), [HOST, OURS, BoardParty(Selection("dk", "dk", "board"))])
+    pair = result.pair("definition", "board dk")
+    assert pair is not None
+    expected = Meaning.NOT_REPEATED if lasts == 1 else Meaning.SILICON
+    assert pair.meaning is expected
+    assert not pair.meaning.explained
+    assert pair.first_layer is None
+    assert pair.search_failure == "no answer within 5 s"
+    repeat = result.repeats["board dk"]
+    assert (repeat.again is Again.FAILED, repeat.reason != "") == (lasts == 1, lasts == 1)
+    console = Console(width=200, file=io.StringIO())
+    dataset = Dataset("x", "random", result.case.inputs, None)
+    print_study(build_report(result, dataset, None, 0.0), console)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]  # the StringIO above
+    assert "search for the first layer broke off: no answer within 5 s" in shown
+    assert ("running the samples that differ again failed: no answer" in shown) is (lasts == 1)
 
 
 def test_the_host_firmware_takes_part() -> None:

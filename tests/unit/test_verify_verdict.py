@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from harness.verify.verdict import Gap, Leg, Meaning, Role, heaviest, judge_leg, judge_pair
+from harness.verify.verdict import Again, Gap, Leg, Meaning, Role, heaviest, judge_leg, judge_pair
 
 HOSTS = (Role.REFERENCE, Role.OPTIMISED)
 VENDOR_MEANINGS = (Meaning.EQUAL, Meaning.KERNELS, Meaning.VENDORS, Meaning.VENDORS_OR_OURS)
@@ -46,13 +46,15 @@ def test_the_table_has_every_combination() -> None:
 @pytest.mark.parametrize("facts", list(TABLE), ids=str)
 def test_a_partys_gap(facts: tuple[Role, Gap, Gap]) -> None:
     role, gap, reference = facts
-    for repeats, like_vendor, vendor in product((True, False), (True, False), VENDOR_MEANINGS):
+    for again, like_vendor, vendor in product(Again, (True, False), VENDOR_MEANINGS):
         expected = TABLE[facts]
-        if role in (Role.FIRMWARE, Role.BOARD) and gap is not Gap.NONE and not repeats:
+        if role in (Role.FIRMWARE, Role.BOARD) and gap is not Gap.NONE and again is Again.OTHER:
             expected = Meaning.TRANSPORT
+        elif role in (Role.FIRMWARE, Role.BOARD) and gap is not Gap.NONE and again is Again.FAILED:
+            expected = Meaning.NOT_REPEATED
         elif expected is Meaning.SILICON and like_vendor and vendor is not Meaning.EQUAL:
             expected = vendor  # the board does what the vendor's simulator does
-        assert judge_leg(Leg(role, gap, repeats, like_vendor), reference, vendor) is expected
+        assert judge_leg(Leg(role, gap, again, like_vendor), reference, vendor) is expected
 
 
 @pytest.mark.parametrize(("left", "right"), list(product(Role, Role)))
