@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from harness.history import Kind, Metric, Result, Samples
+from harness.history import Kind, Metric, Result, Samples, Verdict
 from harness.nightly.figures import LATENCY
 from harness.nightly.judge import rounds_of
 from harness.nightly.latency import CANDIDATE
@@ -71,6 +71,13 @@ class Change:
     layers: tuple[LayerShare, ...] = ()
     shift: Shift | None = None
 
+    @property
+    def worse(self) -> bool:
+        """Whether the metric got worse; a measured one only when the test says so."""
+        measured = self.difference.metric == LATENCY
+        certain = not measured or (self.shift is not None and self.shift.alerts())
+        return certain and self.difference.verdict is Verdict.REGRESSION
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -83,6 +90,11 @@ class Changes:
     changes: tuple[Change, ...]
     equal: int
     first_layer: str | None
+
+    @property
+    def worse(self) -> bool:
+        """Whether any metric got worse."""
+        return any(change.worse for change in self.changes)
 
 
 def compare_results(

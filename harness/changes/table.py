@@ -9,16 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.changes import Change, Changes
-from harness.history import Result, Verdict
+from harness.history import Result
+from harness.nightly.figures import LATENCY
 from harness.regression.exact import LayerShare, condition_text, shown
 from harness.regression.two_sample import NEEDED_ROUNDS
 
 _PLAIN_WIDTH: Final = 140
-
-
-def got_worse(changes: Changes) -> bool:
-    """Whether a metric got worse; a measured one only when the test says so."""
-    return any(_counts(change) for change in changes.changes)
 
 
 def print_changes(changes: Changes, most_layers: int, console: Console | None = None) -> None:
@@ -66,7 +62,7 @@ def _metrics(changes: Changes) -> Table:
 
 def _verdict(change: Change) -> str:
     item = change.difference
-    if item.metric != "latency.us":
+    if item.metric != LATENCY:
         return item.verdict.value
     if change.shift is None:
         return f"no test: needs {NEEDED_ROUNDS} rounds of both"
@@ -102,14 +98,7 @@ def _summary(changes: Changes) -> str:
     parts = [f"{len(changes.changes)} metrics differ, {changes.equal} are equal"]
     if changes.first_layer is not None:
         parts.append(f"values differ first at layer {int(changes.first_layer)}")
-    measured = any(change.difference.metric == "latency.us" for change in changes.changes)
+    measured = any(change.difference.metric == LATENCY for change in changes.changes)
     if measured and not any(change.layers for change in changes.changes):
         parts.append("no layer's estimated cycles differ: look at firmware, clock and memory")
     return "; ".join(parts)
-
-
-def _counts(change: Change) -> bool:
-    certain = change.difference.metric != "latency.us" or (
-        change.shift is not None and change.shift.alerts()
-    )
-    return certain and change.difference.verdict is Verdict.REGRESSION

@@ -19,13 +19,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("after", metavar="B", help="the same, what A is compared with")
     parser.add_argument("--history", type=Path, metavar="DB", help="take A and B from this history")
     parser.add_argument("--layers", type=int, default=10, metavar="N", help="layers shown (10)")
+    parser.add_argument("--json", action="store_true", help="one JSON object, with all layers")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Run the command: 1 when something got worse or nothing could be compared."""
+    """Run the command: 1 when something got worse."""
     from harness.changes import compare_results
+    from harness.changes.document import changes_document
     from harness.changes.folder_metrics import result_of_folder
-    from harness.changes.table import got_worse, print_changes
+    from harness.changes.table import print_changes
 
     if arguments.layers < 0:
         raise ConfigError(f"--layers is {arguments.layers}; expected 0 or more")
@@ -37,9 +39,12 @@ def execute(arguments: argparse.Namespace) -> int:
         found.append(compare_results(left, right, (left_samples, right_samples)))
     else:
         found += _from_history(arguments)
-    for changes in found:
-        print_changes(changes, arguments.layers)
-    worse = any(got_worse(changes) for changes in found)
+    if arguments.json:
+        print(changes_document(found))  # noqa: T201  # the command's result
+    else:
+        for changes in found:
+            print_changes(changes, arguments.layers)
+    worse = any(changes.worse for changes in found)
     return int(ExitCode.NO if worse else ExitCode.OK)
 
 

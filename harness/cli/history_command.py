@@ -56,6 +56,8 @@ def _export(arguments: argparse.Namespace) -> None:
 
     if arguments.output is not None:
         check_writable(arguments.output)
+        if arguments.output.resolve() == arguments.history.resolve():
+            raise ConfigError(f"{arguments.output} is the history itself; name another with -o")
     with open_history(arguments.history) as history:
         if arguments.format == "jsonl":
             if arguments.night is not None:

@@ -41,12 +41,12 @@ def _night(history: History, name: str) -> str:
     nights = history.nights()
     if any(night.id == name for night in nights):
         return name
-    of_commit = [
-        night.id
-        for night in nights
-        if _COMMIT.fullmatch(name) and (night.revision or "").startswith(name)
-    ]
+    meant = _COMMIT.fullmatch(name)
+    of_commit = [night for night in nights if meant and (night.revision or "").startswith(name)]
+    commits = sorted({(night.revision or "").removesuffix("-dirty") for night in of_commit})
+    if len(commits) > 1:
+        raise ConfigError(f"'{name}' is the beginning of {' and '.join(commits)}: name one of them")
     if of_commit:
-        return of_commit[-1]
+        return of_commit[-1].id
     latest = ", ".join(night.id for night in nights[-5:]) or "none"
     raise ConfigError(f"'{name}' is no night and no commit of the history; the latest are {latest}")

@@ -22,6 +22,11 @@ from harness.history import Finding, Gate, Night, Result, Status, Verdict
 
 _LAYER: Final = "layer."
 _XML_REFUSES: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_COLUMNS: Final = {
+    "agreement.top1": "top-1",
+    "estimate.cycles": "cycles (estimated)",
+    "latency.us": "latency us",
+}
 _MARKS: Final = {
     Verdict.REGRESSION: "regression",
     Verdict.IMPROVEMENT: "improvement",
@@ -46,6 +51,17 @@ def write_exports(data: Exported, formats: Sequence[str], folder: Path) -> tuple
         write_bytes(folder / file, render(data).encode())
         paths.append(folder / file)
     return tuple(paths)
+
+
+def figure(item: Result, name: str, title: str) -> str:
+    """A metric for a cell of the column `title`, `-` when there is none: with its source where the
+    title does not say "estimated" and the source is not the job's."""
+    metric = item.metric(name)
+    if metric is None:
+        return "-"
+    number = f"{metric.value:.6g}" if isinstance(metric.value, float) else str(metric.value)
+    known = "estimated" in title or metric.source == item.source
+    return number if known else f"{number} ({metric.source})"
 
 
 def junit(data: Exported) -> str:
@@ -80,26 +96,23 @@ def markdown(data: Exported) -> str:
             _row(_MARKS[f.verdict], f.job.name, f.metric, f.gate.value, f.text) for f in order
         ]
         lines.append("")
-    lines += ["| job | status | source | top-1 | cycles (estimated) | latency us | |"]
-    lines += ["|---|---|---|---:|---:|---:|---|"]
+    lines += [_row("job", "status", "source", *_COLUMNS.values(), "")]
+    lines += ["|---|---|---|" + "---:|" * len(_COLUMNS) + "---|"]
     lines += [_job_row(item) for item in data.results]
     lines += ["", f"Host {_cell(data.night.host)}, code {_cell(data.night.code[:12])}.", ""]
     return "\n".join(lines)
 
 
 def bencher(data: Exported) -> str:
-    """Bencher Metric Format; whole-program numbers of the jobs that ran."""
+    """Bencher Metric Format: whole-program numbers, a benchmark for each job and source."""
     found: dict[str, dict[str, Any]] = {}
     for item in data.results:
-        measures = {
-            f"{metric.name} ({metric.unit})" if metric.unit else metric.name: {
-                "value": metric.value
-            }
-            for metric in item.metrics
-            if not isinstance(metric.value, str) and not metric.name.startswith(_LAYER)
-        }
-        if item.status is Status.OK:
-            found[f"{item.job.name} [{item.source}]"] = measures
+        for metric in item.metrics:
+            if isinstance(metric.value, str) or metric.name.startswith(_LAYER):
+                continue
+            measure = f"{metric.name} ({metric.unit})" if metric.unit else metric.name
+            measures = found.setdefault(f"{item.job.name} [{metric.source}]", {})
+            measures[measure] = {"value": metric.value}
     return json.dumps(found, indent=1, allow_nan=False) + "\n"
 
 
@@ -185,20 +198,14 @@ def _headline(worse: int, results: Sequence[Result]) -> str:
     if worse:
         return f"{worse} regression{'s' if worse > 1 else ''}"
     failures = sum(item.status is Status.FAILED for item in results)
-    return f"{failures} failed (infrastructure)" if failures else "nothing got worse"
+    if failures:
+        return f"{failures} failed (infrastructure)"
+    ran = any(item.status is Status.OK for item in results)
+    return "nothing got worse" if ran else "nothing ran (infrastructure)"
 
 
 def _job_row(item: Result) -> str:
-    names = ("agreement.top1", "estimate.cycles", "latency.us")
-    found = [item.metric(name) for name in names]
-    cells = [
-        "-"
-        if metric is None
-        else f"{metric.value:.6g}"
-        if isinstance(metric.value, float)
-        else str(metric.value)
-        for metric in found
-    ]
+    cells = [figure(item, name, title) for name, title in _COLUMNS.items()]
     return _row(item.job.name, item.status.value, item.source or "-", *cells, item.reason or "")
 
 

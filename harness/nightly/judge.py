@@ -93,15 +93,20 @@ def suspicious(history: History, night: str, result: Result, samples: tuple[Samp
 
 
 def rounds_of(samples: tuple[Samples, ...], side: str) -> Rounds:
-    """The rounds of one side of the latency, in order."""
-    named = {item.run: item.values for item in samples if item.metric == LATENCY}
+    """The rounds of one side of the latency, in order; without those of a counter that stood."""
+    named = {
+        item.run: item.values
+        for item in samples
+        if item.metric == LATENCY and item.values and min(item.values) > 0
+    }
     return tuple(named[run] for run in sorted(named) if run.rpartition("-")[0] == side)
 
 
 def _earlier(history: History, night: str, job: Job) -> list[str]:
     """Nights before this one with a complete result of the job, oldest first."""
-    names = [point.night for point in history.series(job, "program.sha256")]
-    return names[: names.index(night)] if night in names else names
+    this = history.night(night)
+    points = history.series(job, "program.sha256")
+    return [p.night for p in points if this is None or (p.begun, p.night) < (this.begun, night)]
 
 
 def _refused(night: str, result: Result) -> Finding:
@@ -254,14 +259,15 @@ def _levels(history: History, night: str, job: Job) -> Iterator[Finding]:
     points = history.series(job, LATENCY)
     if not points or points[-1].night != night:
         return
-    points = tuple(point for point in points if point.source == points[-1].source)
+    last = points[-1]
+    points = tuple(p for p in points if p.source == last.source and _is_latency(p.value))
     names = [point.night for point in points]
     seen = {
         names.index(item.since)
         for item in history.changes(job, LATENCY)
         if item.gate is Gate.CHANGE_POINT and item.since in names and item.night != night
     }
-    values = [float(point.value) for point in points if not isinstance(point.value, str)]
+    values = [float(point.value) for point in points]
     for change in change_points(values):
         if any(abs(change.index - index) <= _RECENT for index in seen):
             continue
@@ -281,6 +287,11 @@ def _levels(history: History, night: str, job: Job) -> Iterator[Finding]:
             since=names[change.index],
             effect=change.effect,
         )
+
+
+def _is_latency(value: Value) -> bool:
+    """A history is a file: it may hold anything."""
+    return not isinstance(value, str) and value > 0
 
 
 # ---- budgets ----

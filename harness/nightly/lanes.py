@@ -21,6 +21,18 @@ Lane = Callable[[Put], None]
 _CONNECT_S: Final = 20.0
 
 
+_LOOK_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a lane has put; it goes on when `handled` is set."""
+
+    order: Order
+    outcome: Recorded
+    handled: threading.Event
+
+
 @dataclass(frozen=True, slots=True)
 class _End:
     """A lane is through; failure: what it raised."""
@@ -31,16 +43,20 @@ class _End:
 def run_lanes(lanes: Sequence[Lane], side_by_side: int) -> Iterator[tuple[Order, Recorded]]:
     """Run lanes in threads, at most so many at once; every outcome as it comes.
 
-    What a lane raises is raised here, after the other lanes have ended. When the caller is
-    interrupted, the running workers are stopped and nothing more is begun.
+    A lane waits with its next order until the caller has asked for the next outcome: what the
+    caller does with a board (measure again) does not meet the board's next job. What a lane raises
+    is raised here, after the other lanes have ended. When the caller is interrupted, the running
+    workers are stopped and nothing more is begun.
     """
-    ready: SimpleQueue[tuple[Order, Recorded] | _End] = SimpleQueue()
+    ready: SimpleQueue[_Outcome | _End] = SimpleQueue()
     interrupted = threading.Event()
 
     def put(order: Order, outcome: Recorded) -> None:
-        if interrupted.is_set():
-            raise InterruptedError
-        ready.put((order, outcome))
+        item = _Outcome(order, outcome, threading.Event())
+        ready.put(item)
+        while not item.handled.wait(_LOOK_S):
+            if interrupted.is_set():
+                raise InterruptedError
 
     def run(lane: Lane) -> None:
         try:
@@ -63,7 +79,7 @@ def run_lanes(lanes: Sequence[Lane], side_by_side: int) -> Iterator[tuple[Order,
 
 
 def _until_ended(
-    ready: SimpleQueue[tuple[Order, Recorded] | _End], lanes: int
+    ready: SimpleQueue[_Outcome | _End], lanes: int
 ) -> Iterator[tuple[Order, Recorded]]:
     failure = None
     while lanes:
@@ -71,7 +87,8 @@ def _until_ended(
         if isinstance(item, _End):
             lanes, failure = lanes - 1, failure or item.failure
         else:
-            yield item
+            yield item.order, item.outcome
+            item.handled.set()
     if failure is not None:
         raise failure
 
@@ -121,7 +138,7 @@ def _distributed() -> Any:
     except ImportError as error:
         raise ToolchainError(
             "the package 'distributed' is not installed, and --dask needs it: "
-            "pip install 'axonrig[dask]'"
+            "pip install '.[dask]' in a checkout of axonrig"
         ) from error
     return distributed
 

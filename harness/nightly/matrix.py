@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,14 @@ EMBEDDED: Final = "embedded"
 LEAST_PAIRS: Final = (NEEDED_ROUNDS + 1) // 2
 _MAX_BYTES: Final = 1 << 20
 _MAX_JOBS: Final = 10_000
+
+NUMBER: Final = re.compile(
+    r"program\.(bytes|layers)|memory\.(ram|flash|interlayer)_bytes|estimate\.(cpu_)?cycles"
+    r"|agreement\.(top1|exact_fraction|max_lsb)|accuracy\.(device|golden)"
+    r"|emulated\.instructions|vendor\.cycles|latency\.us|layer\.\d{3}\.(cycles|instructions)"
+)
+"""Metrics that are numbers (`harness.nightly.figures`): what a budget or a tolerance can be about.
+A misspelt one would watch over nothing."""
 
 Output = Literal["int8", "int32"]
 Entry = TypeVar("Entry", "ModelEntry", "BoardEntry", "VariantEntry")
@@ -45,7 +55,8 @@ class BoardEntry:
     URL, also on another host. flasher_command: runs the flasher there (`harness.flasher.remote`),
     None for here. place: name of the board at a farm manager, for
     `harness.nightly.places`. limit: most samples, for slow boards. rounds, round_inputs: of the
-    latency measurement; 0 rounds: none. required: a skipped job is an infrastructure failure.
+    latency measurement; 0 rounds: none. required: a job that cannot run has
+    failed, it is not skipped.
     """
 
     name: str
@@ -245,11 +256,12 @@ def _budget(fields: Fields, known: tuple[set[str], ...]) -> Budget:
     if all(bound is None for bound in bounds.values()):
         raise ConfigError(f"{fields.where}: expected 'least', 'most' or both")
     for key, bound in bounds.items():
-        if isinstance(bound, str):
+        if isinstance(bound, str) or (bound is not None and math.isnan(bound)):
             raise ConfigError(f"{fields.where}: '{key}' is {bound!r}; expected a number")
     least, most = (None if item is None else float(item) for item in bounds.values())
-    return Budget(_rule(fields, known), fields.text("metric"), least, most)
+    return Budget(_rule(fields, known), fields.text("metric", NUMBER), least, most)
 
 
 def _tolerance(fields: Fields, known: tuple[set[str], ...]) -> Tolerance:
-    return Tolerance(_rule(fields, known), fields.text("metric"), fields.real("worse", 0.0, 1.0))
+    metric = fields.text("metric", NUMBER)
+    return Tolerance(_rule(fields, known), metric, fields.real("worse", 0.0, 1.0))

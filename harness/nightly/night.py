@@ -6,8 +6,8 @@ import fcntl
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -18,7 +18,7 @@ from typing import Final
 from harness.artefacts import MANIFEST, sha256
 from harness.board import BoardKind, load_boards
 from harness.errors import ConfigError, HarnessError
-from harness.history import Finding, History, Job, Night, Recorded, Result, Status, Verdict
+from harness.history import Finding, History, Night, Recorded, Result, Status, Verdict
 from harness.nightly.judge import judge, suspicious
 from harness.nightly.lanes import Lane, check_dask, on_dask, run_lanes, sequence
 from harness.nightly.launch import Order, carry_out, finished
@@ -83,18 +83,19 @@ def run_night(history: History, request: NightRequest) -> NightResult:
     folder = request.out / night.id
     with _held(folder):
         (folder / MANIFEST).unlink(missing_ok=True)
-        history.begin(night)
+        _check_same(history.begin(night), night)
+        _sweep(folder)
         done = {r.job for r in history.results(night.id) if r.status is Status.OK}
         plans = [plan for plan in request.matrix.plans if plan.job not in done]
-        for outcome in _outcomes(request, folder, plans):
-            _record(history, night.id, request, folder, outcome)
+        with closing(_outcomes(request, folder, plans)) as outcomes:
+            for outcome in outcomes:
+                _record(history, night.id, request, folder, outcome)
         findings = judge(history, night.id, request.matrix)
         history.finish(night.id, now(), findings)
         stored = history.night(night.id)
         assert stored is not None  # begun above
         results = history.results(night.id)
-    status = status_of(results, findings, _required(request.matrix))
-    return NightResult(stored, folder, results, findings, status)
+    return NightResult(stored, folder, results, findings, status_of(results, findings))
 
 
 def choose_night(history: History, request: NightRequest) -> Night:
@@ -103,10 +104,7 @@ def choose_night(history: History, request: NightRequest) -> Night:
     fresh = _new_night(history, request)
     known = history.night(request.name) if request.name else None
     if known is not None:
-        if (known.matrix, known.code) != (fresh.matrix, fresh.code):
-            raise ConfigError(
-                f"the night '{known.id}' ran another job file or other code: choose another --night"
-            )
+        _check_same(known, fresh)
         return known
     if request.name is None:
         since = (datetime.now(UTC) - RESUME_WITHIN).isoformat(timespec="seconds")
@@ -117,16 +115,13 @@ def choose_night(history: History, request: NightRequest) -> Night:
     return fresh
 
 
-def status_of(
-    results: Sequence[Result], findings: Sequence[Finding], required: frozenset[Job]
-) -> NightStatus:
+def status_of(results: Sequence[Result], findings: Sequence[Finding]) -> NightStatus:
     """A regression goes before infrastructure: it is an answer, and somebody must act on it."""
     if any(item.verdict is Verdict.REGRESSION for item in findings):
         return NightStatus.REGRESSION
     failures = any(item.status is Status.FAILED for item in results)
-    missing = any(item.status is Status.SKIPPED and item.job in required for item in results)
     nothing = not any(item.status is Status.OK for item in results)
-    return NightStatus.INFRASTRUCTURE if failures or missing or nothing else NightStatus.FINE
+    return NightStatus.INFRASTRUCTURE if failures or nothing else NightStatus.FINE
 
 
 @cache
@@ -164,6 +159,13 @@ def why_skipped(plan: JobPlan) -> str | None:
     return None
 
 
+def _check_same(stored: Night, wanted: Night) -> None:
+    if (stored.matrix, stored.code) != (wanted.matrix, wanted.code):
+        raise ConfigError(
+            f"the night '{stored.id}' ran another job file or other code: choose another --night"
+        )
+
+
 def _new_night(history: History, request: NightRequest) -> Night:
     begun = now()
     day = begun[:10]
@@ -188,13 +190,15 @@ def _revision() -> str | None:
     return head(_ROOT)
 
 
-def _outcomes(request: NightRequest, folder: Path, plans: Sequence[JobPlan]) -> Iterator[Recorded]:
+def _outcomes(
+    request: NightRequest, folder: Path, plans: Sequence[JobPlan]
+) -> Generator[Recorded, None, None]:
     """Every job's outcome, once."""
     orders: list[tuple[JobPlan, Order]] = []
     for plan in plans:
         reason = why_skipped(plan)
         if reason is not None:
-            yield Recorded("", Result(plan.job, Status.SKIPPED, now(), reason))
+            yield _absent(plan, reason)
             continue
         order = _order(request, folder, plan)
         left = finished(order)
@@ -206,6 +210,13 @@ def _outcomes(request: NightRequest, folder: Path, plans: Sequence[JobPlan]) -> 
         threads = request.jobs + (len(lanes) if request.dask else 0)
         for _, outcome in run_lanes(lanes, threads):
             yield outcome
+
+
+def _absent(plan: JobPlan, reason: str) -> Recorded:
+    """A job that cannot run here: skipped, or failed where its board is required."""
+    if plan.board.required:
+        return failed(plan.job, f"required, but {reason}", "infrastructure")
+    return Recorded("", Result(plan.job, Status.SKIPPED, now(), reason))
 
 
 def _phases(request: NightRequest, orders: Sequence[tuple[JobPlan, Order]]) -> Iterator[list[Lane]]:
@@ -281,10 +292,6 @@ def _sweep(folder: Path) -> None:
     """Remove what killed workers left half-written."""
     for path in folder.glob(".*.part*"):
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _required(matrix: Matrix) -> frozenset[Job]:
-    return frozenset(plan.job for plan in matrix.plans if plan.board.required)
 
 
 @contextmanager

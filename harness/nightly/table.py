@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.history import Finding, Result, Status, Value
+from harness.history import Finding, Result, Status
+from harness.history.exports import figure
 from harness.nightly.night import NightResult, NightStatus
 
 _PLAIN_WIDTH = 140
@@ -60,7 +61,7 @@ def _results(results: tuple[Result, ...]) -> Table:
         table.add_column(title, justify="right", no_wrap=True)
     for item in results:
         if item.status is Status.OK:
-            cells = [Text(_cell(item, name)) for name in _COLUMNS]
+            cells = [Text(figure(item, name, title)) for name, title in _COLUMNS.items()]
             table.add_row(item.job.name, item.status.value, item.source or "-", *cells)
     return table
 
@@ -73,16 +74,3 @@ def _unfinished(results: tuple[Result, ...]) -> list[str]:
             reason = " ".join((item.reason or "").split())
             jobs.setdefault((item.status, reason), []).append(item.job.name)
     return [f"{status}: {', '.join(names)}: {reason}" for (status, reason), names in jobs.items()]
-
-
-def _cell(item: Result, name: str) -> str:
-    """A figure, with its label where its source is not in the title and not the job's."""
-    metric = item.metric(name)
-    if metric is None:
-        return "-"
-    labelled = "estimated" in _COLUMNS[name] or metric.source == item.source
-    return _number(metric.value) + ("" if labelled else f" ({metric.source})")
-
-
-def _number(value: Value) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -16,5 +16,5 @@ def check_packages() -> None:
     if missing:
         raise ToolchainError(
             f"{' and '.join(missing)} not installed, and judging measured latencies needs it: "
-            "pip install 'axonrig[nightly]'"
+            "pip install '.[nightly]' in a checkout of axonrig"
         )

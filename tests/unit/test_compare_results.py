@@ -14,6 +14,7 @@ from harness.artefacts import sha256
 from harness.changes import compare_results
 from harness.changes.folder_metrics import result_of_folder
 from harness.cli import main
+from harness.errors import ConfigError
 from harness.history import (
     Job,
     Kind,
@@ -24,6 +25,7 @@ from harness.history import (
     Status,
     open_history,
 )
+from harness.history.choice import chosen
 from tests.support.operator_models import build_model
 
 EXACT = (
@@ -124,6 +126,17 @@ def test_two_folders(folders: dict[str, Path], capsys: pytest.CaptureFixture[str
     assert status == int(cycles[1].value > cycles[0].value)  # type: ignore[operator]  # numbers
 
 
+def test_a_comparison_as_json(folders: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    status = main(["compare", str(folders["a"]), str(folders["b"]), "--json"])
+    (found,) = json.loads(capsys.readouterr().out)["comparisons"]
+    assert found["worse"] is (status == 1)
+    assert (found["a"]["source"], found["a"]["folder"]) == ("sim", str(folders["a"]))
+    (cycles,) = (item for item in found["changes"] if item["metric"] == "estimate.cycles")
+    change = sum(layer["after"] - layer["before"] for layer in cycles["layers"])
+    assert change == cycles["after"] - cycles["before"] != 0
+
+
 def test_unusable_folders_and_words(
     folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -187,6 +200,25 @@ def test_nights_commits_and_boards(
     assert main(["compare", before, after, "--history", str(database)]) == status
     captured = capsys.readouterr()
     assert text in captured.out + captured.err
+
+
+def test_the_beginning_of_two_commits_names_neither(tmp_path: Path) -> None:
+    with open_history(tmp_path / "h.db", create=True) as history:
+        for name, revision in (("n0", "abcd0"), ("n1", "abcd1"), ("n2", "abcd1-dirty")):
+            history.begin(Night(name, name, "h", "c0de", "0a", {}, revision=revision))
+            history.record(name, other({}))
+        with pytest.raises(ConfigError, match="'abcd' is the beginning of abcd0 and abcd1"):
+            chosen(history, "abcd")
+        assert {item.night for item in chosen(history, "abcd1")} == {"n2"}
+
+
+def test_an_export_does_not_take_the_place_of_the_history(
+    database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = database.read_bytes()
+    assert main(["history", "export", str(database), "-o", str(database)]) == 3
+    assert "is the history itself" in capsys.readouterr().err
+    assert database.read_bytes() == before
 
 
 def test_history_is_listed_exported_and_imported(

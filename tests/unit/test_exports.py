@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -27,6 +28,7 @@ METRICS = (
     Metric("layer.000.cycles", 7, "cycles", Kind.EXACT, "sim"),
     Metric("program.sha256", "=ab", "", Kind.EXACT, "compiler"),
 )
+LATENCY = Metric("latency.us", 12.5, "us", Kind.MEASURED, "host")
 DATA = Exported(
     Night("n1", "2026-01-01T02:00:00+00:00", NASTY, "c0de", "0a", {}),
     (
@@ -61,6 +63,15 @@ def test_markdown_is_a_table_whatever_the_texts_are() -> None:
     rows = [line for line in text.splitlines() if line.startswith("| ") and "dead" in line]
     assert len(rows) == 1
     assert rows[0].replace("\\|", "").count("|") == 8
+
+
+def test_markdown_says_when_nothing_ran_and_where_a_latency_is_from() -> None:
+    absent = Exported(DATA.night, DATA.results[1:2], ())
+    assert markdown(absent).startswith("### Nightly n1: nothing ran (infrastructure)\n")
+    measured = replace(DATA.results[2], metrics=(*METRICS, LATENCY))
+    data = Exported(DATA.night, (measured,), ())
+    assert "| 12.5 (host) |" in markdown(data)
+    assert json.loads(bencher(data))["m@sim@int8 [host]"] == {"latency.us (us)": {"value": 12.5}}
 
 
 def test_bencher_has_the_numbers_of_whole_programs() -> None:

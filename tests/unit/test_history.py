@@ -235,7 +235,7 @@ def test_bad_lines_store_nothing(
 # ---- crashes and crowds ----
 
 WRITER = """
-import sys
+import sys, time
 from pathlib import Path
 from tests.unit.test_history import night, result
 from harness.history import Job, open_history
@@ -244,6 +244,7 @@ with open_history(Path(sys.argv[1]), create=True) as history:
     for number in range(100000):
         history.record("2026-01-01", result(Job(f"m{number}", sys.argv[2], "int8")))
         print(number, flush=True)
+        time.sleep(0.001)  # the other one gets the lock, too
 """
 
 

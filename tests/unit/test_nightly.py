@@ -36,10 +36,11 @@ from harness.history import (
 from harness.integrity import State, check_folder
 from harness.nightly import launch, night, worker
 from harness.nightly.images import open_image, read_image
+from harness.nightly.judge import previous, rounds_of
 from harness.nightly.lanes import Put, run_lanes, sequence
 from harness.nightly.latency import order
 from harness.nightly.launch import Order, carry_out, finished
-from harness.nightly.matrix import DEFAULT_FILE, BoardEntry, Matrix, load_matrix
+from harness.nightly.matrix import DEFAULT_FILE, NUMBER, BoardEntry, Matrix, load_matrix
 from harness.nightly.night import NightRequest, NightStatus, run_night
 from harness.nightly.table import print_night
 from tests.support.kit import plug_in
@@ -93,6 +94,9 @@ def test_the_shipped_job_file_is_valid() -> None:
         ("limit: 4}", "limit: 0}", "'limit' is 0"),
         ("metric: estimate.cycles, most: 3000000", "metric: m", "expected 'least', 'most' or both"),
         ("most: 3000000", "most: many", "'most' is 'many'; expected a number"),
+        ("most: 3000000", "most: .nan", "'most' is nan; expected a number"),
+        ("metric: estimate.cycles", "metric: estimate.cycels", "'metric' is 'estimate.cycels'"),
+        ("metric: program.bytes", "metric: program.sha256", "'metric' is 'program.sha256'"),
         (", reason: fast enough", "", "'reason' is missing"),
         ("reason: fast enough", "boards: [simm], reason: x", "'boards' has 'simm'"),
         ("worse: 0.1", "worse: 7", "'worse' is 7"),
@@ -136,6 +140,10 @@ def test_a_night_from_end_to_end(
         result = run_night(history, replace(first, name="one"))
         by_job = {item.job: item for item in result.results}
         assert result.status is NightStatus.INFRASTRUCTURE
+        metrics = [metric for item in result.results for metric in item.metrics]
+        numbers = [metric.name for metric in metrics if not isinstance(metric.value, str)]
+        assert "latency.us" in numbers
+        assert all(NUMBER.fullmatch(name) for name in numbers)
         torn, gone = by_job[Job("torn", "sim", "int8")], by_job[Job("gone", "sim", "int8")]
         assert (torn.status, torn.conditions["failure"]) == (Status.FAILED, "input")
         assert gone.status is Status.SKIPPED
@@ -255,6 +263,19 @@ def test_an_interrupt_stops_the_workers_and_begins_no_more(
     running.close()  # type: ignore[attr-defined]  # a generator
     assert time.monotonic() - started < 30
     assert not launch._running
+
+
+def test_a_board_rests_while_its_last_outcome_is_judged(tmp_path: Path) -> None:
+    begun: list[Order] = []
+
+    def work(order: Order) -> Recorded:
+        begun.append(order)
+        return outcome(order.job)
+
+    wanted = _order(tmp_path, 60)
+    for number, _ in enumerate(run_lanes([sequence([wanted] * 3, work)], 2), 1):
+        time.sleep(0.02)  # as a confirming re-run on the same board would take
+        assert len(begun) == number
 
 
 def test_a_job_that_ended_before_the_crash_is_taken_over(tmp_path: Path) -> None:
@@ -461,6 +482,8 @@ def test_a_night_resumes_after_a_crash_and_ends_each_job_once(
         run_night(history, wanted)
     (begun,) = history.nights()
     assert begun.finished is None
+    left = tmp_path / "out" / begun.id / ".job.1.part"  # of a worker that was killed
+    left.mkdir()
     ran: list[Job] = []
 
     def rest(order: Order) -> Recorded:
@@ -470,6 +493,7 @@ def test_a_night_resumes_after_a_crash_and_ends_each_job_once(
     monkeypatch.setattr(night, "carry_out", rest)
     result = run_night(history, wanted)
     assert (result.night.id, ran) == (begun.id, [HOST])
+    assert not left.exists()
     assert [item.status for item in result.results] == [Status.OK, Status.OK]
     assert run_night(history, wanted).night.id == f"{begun.id}.2"
     other = request(tmp_path, MATRIX.replace("limit: 4}", "limit: 5}"))
@@ -484,6 +508,32 @@ def test_two_processes_do_not_work_on_one_night(history: History, tmp_path: Path
     (tmp_path / "out" / "m").write_text("in the way")
     with pytest.raises(ConfigError, match="cannot be written"):
         run_night(history, replace(wanted, name="m"))
+
+
+def test_a_night_that_another_process_began_meanwhile_is_not_mixed(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = replace(request(tmp_path), name="n")
+    monkeypatch.setattr(night, "choose_night", night._new_night)
+    history.begin(replace(BEGUN, id="n"))
+    with pytest.raises(ConfigError, match="the night 'n' ran another job file"):
+        run_night(history, wanted)
+    assert history.results("n") == ()
+
+
+def test_a_night_is_compared_with_earlier_ones_only(history: History) -> None:
+    for name, begun in (("early", "2026-01-01"), ("tonight", "2026-01-02"), ("late", "2026-01-03")):
+        history.begin(replace(BEGUN, id=name, begun=begun))
+        if name != "tonight":
+            history.record(name, outcome(SIM, cycles=1000 + len(name)).result)
+    before = previous(history, "tonight", SIM)
+    assert before is not None
+    assert before.metric("estimate.cycles") == outcome(SIM, cycles=1005).result.metrics[1]
+
+
+def test_a_counter_that_stands_gives_no_rounds() -> None:
+    samples = (*_rounds(5.0), Samples("latency.us", "candidate-06", "us", (0.0, 1.0)))
+    assert len(rounds_of(samples, "candidate")) == 6
 
 
 def test_a_farm_manager_says_where_a_board_is(
@@ -525,7 +575,8 @@ def test_a_required_board_that_is_missing_is_infrastructure(
     text = MATRIX.replace("{name: sim}", "{name: desk, board: nrf54l15dk, required: true}")
     result = run_night(history, request(tmp_path, text))
     assert result.status is NightStatus.INFRASTRUCTURE
-    assert result.results[0].reason == "the board is not connected"
+    assert result.results[0].reason == "required, but the board is not connected"
+    assert result.results[0].status is Status.FAILED
     relaxed = run_night(history, request(tmp_path, text.replace(", required: true", "")))
     assert relaxed.status is NightStatus.FINE
 

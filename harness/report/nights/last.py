@@ -48,8 +48,10 @@ def summary(page: HistoryPage) -> Section:
     worse, failed = by_verdict[Verdict.REGRESSION], by_status[Status.FAILED]
     if worse:
         kind, words = "apart", f"{_count(worse, 'regression')} last night"
-    elif failed or not by_status[Status.OK]:
+    elif failed:
         kind, words = "differs", f"No regression, but {_count(failed, 'job')} failed last night"
+    elif not by_status[Status.OK]:
+        kind, words = "differs", "Nothing ran last night"
     else:
         kind, words = "", "No regression last night"
     note = "" if found.last.finished else " The night was cut off, or is still running."
