@@ -23,6 +23,8 @@ EMBEDDED: Final = "embedded"
 LEAST_PAIRS: Final = (NEEDED_ROUNDS + 1) // 2
 _MAX_BYTES: Final = 1 << 20
 _MAX_JOBS: Final = 10_000
+_MAX_NAME: Final = 200
+"""Characters of a job's name: it becomes a file name, with endings."""
 
 NUMBER: Final = re.compile(
     r"program\.(bytes|layers)|memory\.(ram|flash|interlayer)_bytes|estimate\.(cpu_)?cycles"
@@ -172,6 +174,12 @@ def load_matrix(path: Path = DEFAULT_FILE) -> Matrix:
     left = tuple(plan for plan in plans if not any(rule.covers(plan.job) for rule in excluded))
     if not 0 < len(left) <= _MAX_JOBS:
         raise ConfigError(f"{path.name}: {len(left)} jobs; expected 1 to {_MAX_JOBS}")
+    for plan in left:
+        if len(plan.job.name) > _MAX_NAME:
+            raise ConfigError(
+                f"{path.name}: the job {plan.job.name} has a name of {len(plan.job.name)} "
+                f"characters; expected at most {_MAX_NAME}: choose shorter names"
+            )
     return Matrix(sha256(data), left, budgets, tolerances)
 
 

@@ -100,7 +100,7 @@ def run_night(history: History, request: NightRequest) -> NightResult:
 
 def choose_night(history: History, request: NightRequest) -> Night:
     """The night to run: the named one, else an unfinished one of the last 24 hours of the same
-    matrix, code and host, else a new one."""
+    matrix, code, host and folder, else a new one."""
     fresh = _new_night(history, request)
     known = history.night(request.name) if request.name else None
     if known is not None:
@@ -110,7 +110,8 @@ def choose_night(history: History, request: NightRequest) -> Night:
         since = (datetime.now(UTC) - RESUME_WITHIN).isoformat(timespec="seconds")
         for night in reversed(history.nights()):
             same = (night.matrix, night.code, night.host) == (fresh.matrix, fresh.code, fresh.host)
-            if same and night.finished is None and night.begun >= since:
+            here = (request.out / night.id).is_dir()
+            if same and here and night.finished is None and night.begun >= since:
                 return night
     return fresh
 

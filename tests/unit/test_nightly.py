@@ -118,6 +118,14 @@ def test_a_bad_job_file_is_refused(tmp_path: Path, old: str, new: str, words: st
             load_matrix(path)
 
 
+def test_names_that_make_no_file_name_are_refused(tmp_path: Path) -> None:
+    long = "n" * 80
+    text = MATRIX.replace("name: digits", f"name: {long}").replace("name: int8", f"name: {long}")
+    text = text.replace("{name: sim}", f"{{name: {long}, board: sim}}")
+    with pytest.raises(ConfigError, match="has a name of 242 characters; expected at most 200"):
+        matrix(tmp_path, text)
+
+
 def test_exclusions_take_jobs_out(tmp_path: Path) -> None:
     text = MATRIX + "exclude:\n  - {boards: [host], reason: not here}\n"
     assert [plan.job for plan in matrix(tmp_path, text)[0].plans] == [SIM]
@@ -491,6 +499,8 @@ def test_a_night_resumes_after_a_crash_and_ends_each_job_once(
         return outcome(order.job)
 
     monkeypatch.setattr(night, "carry_out", rest)
+    elsewhere = night.choose_night(history, replace(wanted, out=tmp_path / "elsewhere"))
+    assert elsewhere.id == f"{begun.id}.2"
     result = run_night(history, wanted)
     assert (result.night.id, ran) == (begun.id, [HOST])
     assert not left.exists()

@@ -6,8 +6,8 @@ import math
 import re
 import shutil
 import sqlite3
-from itertools import pairwise
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 from xml.etree import ElementTree
