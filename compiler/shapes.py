@@ -55,7 +55,7 @@ def layer_shape(program: AxonProgram, index: int) -> LayerShape:
         parts = tuple((d.dims.channels, d.dims.height, d.dims.width) for d in layer.inputs)
         return replace(shape, parts=parts, axis=layer.concat_axis)
     if layer.op in (Op.SIGMOID, Op.TANH):
-        return replace(shape, converted=_needs_conversion(program, layer))
+        return replace(shape, converted=needs_conversion(program, layer))
     if layer.op is Op.CHANNEL_PAD:
         return replace(shape, fill=layer.pads.top + layer.pads.bottom)
     if layer.op is Op.STRIDED_SLICE and layer.filter is not None and layer.filter.size == 9:
@@ -79,9 +79,12 @@ def _source(program: AxonProgram, layer: Layer) -> Dims:
     return first.dims
 
 
-def _needs_conversion(program: AxonProgram, layer: Layer) -> bool:
-    """Whether the vendor's generator finds the input's scale to be other than q3.12's 2**-12. It
-    reads it off the producer, and only where that has at least 12 fraction bits (observed)."""
+def needs_conversion(program: AxonProgram, layer: Layer) -> bool:
+    """Whether the vendor's generator takes the input of a sigmoid or tanh for other than q3.12.
+
+    It reads the scale off the producer, 2**12 for q3.12, and only where that has a shift of at
+    least 12 (observed).
+    """
     producer = layer.inputs[0].producer
     if producer == EXTERNAL_INPUT:
         return False

@@ -27,6 +27,7 @@ from compiler.ir import (
     Op,
 )
 from compiler.reference import operand_shapes
+from compiler.shapes import needs_conversion
 
 MAX_TENSOR_ELEMENTS: Final = 1 << 24
 """Elements of one tensor, its padding included; far above any interlayer buffer."""
@@ -486,10 +487,20 @@ def _resize_nearest(at: _Checked) -> int:
 
 def _softmax(at: _Checked) -> int:
     _rescaling(at, {1}, {1})
-    return _activation(at)
+    _same_extent(at)
+    return at.layer.output_dims.elements
 
 
-def _activation(at: _Checked) -> int:
+def _sigmoid_or_tanh(at: _Checked) -> int:
+    """The input is q3.12; what the vendor's generator makes of another scale is not defined here:
+    the NPU converts the first channel only, and the others come out as if they were 0."""
+    if needs_conversion(at.program, at.layer):
+        source = at.program.layers[at.layer.inputs[0].producer]
+        raise at.error(
+            f"the scale of its input is stored as {source.output_multiplier} / "
+            f"2^{source.output_shift}, expected 2^12 for q3.12: Nordic's code generator converts "
+            "any other, in the first channel only"
+        )
     _same_extent(at)
     return at.layer.output_dims.elements
 
@@ -510,8 +521,8 @@ _CHECKS: Final[Mapping[Op, Callable[[_Checked], int]]] = MappingProxyType(
         Op.MULTIPLY: _multiply,
         Op.MEAN: _average,
         Op.SOFTMAX: _softmax,
-        Op.SIGMOID: _activation,
-        Op.TANH: _activation,
+        Op.SIGMOID: _sigmoid_or_tanh,
+        Op.TANH: _sigmoid_or_tanh,
         Op.RESHAPE: _reshape,
         Op.SPACE_TO_BATCH: _space_to_batch,
         Op.BATCH_TO_SPACE: _batch_to_space,

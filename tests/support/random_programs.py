@@ -142,7 +142,9 @@ class _Draft:
             for operand in layer.inputs[:1]:
                 if operand.producer == EXTERNAL_INPUT:
                     self.input_dims = operand.dims
-        self.layers.append(replace(layer, output_multiplier=1 << 20, output_shift=24))
+        q3_12 = layer.output_dims.byte_width == 2
+        multiplier, shift = (1 << 29, 17) if q3_12 else (1 << 20, 24)
+        self.layers.append(replace(layer, output_multiplier=multiplier, output_shift=shift))
         return self.whole(len(self.layers) - 1)
 
     # -- requantization --

@@ -213,6 +213,30 @@ def test_a_broken_layer_is_named(layer: Layer, message: str) -> None:
     refused(program_of(layer), message)
 
 
+@pytest.mark.parametrize(
+    ("multiplier", "shift", "defined"),
+    [(1 << 29, 17, True), (3, 11, True), (1 << 29, 18, False), (1 << 28, 17, False)],
+)
+@pytest.mark.parametrize("op", [Op.SIGMOID, Op.TANH])
+def test_an_input_that_nordics_generator_converts_is_refused(
+    op: Op, multiplier: int, shift: int, defined: bool
+) -> None:
+    out = Dims(4, 5, 3)
+    wide = replace(out, byte_width=2)
+    source = replace(sample(), output_dims=wide, output_multiplier=multiplier, output_shift=shift)
+    program = program_of(source, layer_of(op, wide, out, producer=0))
+    if defined:
+        verify(program)
+        return
+    message = (
+        rf"layer 1 \({op.name.lower()}\): the scale of its input is stored as {multiplier} / "
+        rf"2\^{shift}, expected 2\^12"
+    )
+    refused(program, message)
+    with pytest.raises(VerifyError, match=message):
+        verify(decode(encode(program)))
+
+
 def test_program_wide_rules() -> None:
     program = program_of(sample())
     refused(replace(program, layers=()), "no layers")
