@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from compiler import AxonProgram, Dims, Layer, LayerInput, Op, Quantization
 from harness.firmware.build import firmware_model
-from harness.firmware.toolchain import build_host
+from harness.firmware.host_build import build_host
 from harness.link import Link, LinkOptions
 from harness.transport.process import start_process
 

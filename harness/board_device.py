@@ -249,7 +249,7 @@ def plan_session(board: BoardSpec, program: AxonProgram, choice: BoardChoice) ->
 def _plan_vendor(
     board: BoardSpec, program: AxonProgram, choice: BoardChoice, code: Generated
 ) -> SessionPlan:
-    from harness.firmware.toolchain import HostFirmware
+    from harness.firmware.host_build import HostFirmware
     from harness.transport.process import start_process
     from harness.vendor.firmware import build_vendor_host
 
@@ -271,7 +271,7 @@ def _plan_process(board: BoardSpec, program: AxonProgram, choice: BoardChoice) -
 
         return _plan_vendor(board, program, choice, generate_for(program))
     from harness.firmware.build import firmware_model
-    from harness.firmware.toolchain import HostFirmware, build_host
+    from harness.firmware.host_build import HostFirmware, build_host
     from harness.transport.process import start_process
 
     built: list[HostFirmware] = []

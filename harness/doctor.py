@@ -135,7 +135,7 @@ def _image(state: _State) -> str:
 def _process(state: _State) -> str:
     from compiler import CompileOptions
     from harness.firmware.build import firmware_model
-    from harness.firmware.toolchain import build_host
+    from harness.firmware.host_build import build_host
     from harness.model_file import read_model
     from harness.program import load_program
     from harness.transport.process import start_process

@@ -6,7 +6,6 @@ by the hash of everything that goes in, which is also the build id that the firm
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 import tempfile
@@ -250,24 +249,19 @@ def _sources(firmware: Path, port: str, backend: str) -> dict[str, bytes]:
 
 
 def _build(inputs: _Inputs, compiler: Toolchain, kept: Path) -> None:
-    with _work_folder() as work:
-        for name, data in inputs.files.items():
-            path = work / name
+    with tempfile.TemporaryDirectory(prefix="axonrig-build-") as name:
+        work = Path(name)
+        for part, data in inputs.files.items():
+            path = work / part
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         _compile(inputs, compiler, work, kept)
         elf = load_elf(work / "out.elf")
         files = {f"{IMAGE_NAME}.elf": (work / "out.elf").read_bytes()}
         files[f"{IMAGE_NAME}.hex"] = intel_hex(elf)
-        for name, data in files.items():
-            write_bytes(kept / name, data)
+        for file, data in files.items():
+            write_bytes(kept / file, data)
         write_bytes(kept / "manifest.json", json_bytes(_manifest(inputs, elf, files)))
-
-
-@contextlib.contextmanager
-def _work_folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="axonrig-build-") as name:
-        yield Path(name)
 
 
 def _compile(inputs: _Inputs, compiler: Toolchain, work: Path, kept: Path) -> None:

@@ -1,6 +1,6 @@
 """The one C file that the build writes for a model: identity, model image and memory sizes.
 
-Pure text; `harness.firmware.toolchain` compiles it with the sources under firmware/.
+Pure text; `harness.firmware.host_build` compiles it with the sources under firmware/.
 """
 
 from __future__ import annotations

@@ -95,10 +95,16 @@ class TextDut:
     def greet(self) -> None:
         """Drop what the device said before; ask for its name and profile.
 
-        Raises ProtocolError when it is another benchmark's.
+        Raises ProtocolError when it is another benchmark's, TransportTimeout when it never stops
+        talking.
         """
-        while self.transport.read(0.0):
-            pass
+        deadline = Deadline.after(LINE_TIMEOUT_S, self.transport.now)
+        while said := self.transport.read(0.0):
+            if deadline.passed:
+                raise TransportTimeout(
+                    f"{self.transport.name}: the device talks without being asked and has not "
+                    f"stopped within {LINE_TIMEOUT_S:g} s; it last said {bytes(said[-80:])!r}"
+                )
         self._name = _field(self._ask("name"), "m-name-dut")
         profile = _field(self._ask("profile"), "m-model")
         if profile != self.benchmark.name:

@@ -17,10 +17,12 @@ from harness.errors import ConfigError
 from harness.mlperf.benchmarks import BENCHMARKS, Benchmark
 from harness.mlperf.stimuli import (
     LABELS,
+    MAX_LABELS_BYTES,
     LabelLine,
     StimulusSet,
     find_folder,
     parse_labels,
+    read_bounded,
     read_stimuli,
 )
 
@@ -109,10 +111,7 @@ def write_ic01_stimuli(
 
 def published_labels(entry: DatasetEntry, given: Path | None) -> bytes:
     """The published labels file: the user's copy, else downloaded. Raises ConfigError."""
-    try:
-        return (given or _download(_published(entry).labels)).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{given} cannot be read: {error.strerror}") from error
+    return read_bounded(given or _download(_published(entry).labels), MAX_LABELS_BYTES)
 
 
 def _numbers(

@@ -95,7 +95,7 @@ def read_stimuli(folder: Path, benchmark: Benchmark, entry: DatasetEntry | None)
     entry: what the manifest knows of the benchmark's data. Raises ConfigError for a file that is
     missing, of another size, or named as no file of a set is.
     """
-    table = _read(folder / LABELS, MAX_LABELS_BYTES)
+    table = read_bounded(folder / LABELS, MAX_LABELS_BYTES)
     lines = parse_labels(table, folder / LABELS, benchmark)
     digest = sha256(table)
     known = () if entry is None else entry.stimuli
@@ -180,7 +180,7 @@ def _line(row: list[str], where: str, benchmark: Benchmark) -> LabelLine:
 
 
 def _content(path: Path, benchmark: Benchmark) -> bytes:
-    data = _read(path, MAX_ITEM_BYTES)
+    data = read_bounded(path, MAX_ITEM_BYTES)
     if benchmark.reconstructs:
         if len(data) < benchmark.item_bytes or len(data) % 4:
             raise ConfigError(
@@ -208,11 +208,13 @@ def _windows(data: bytes, line: LabelLine, benchmark: Benchmark, folder: Path) -
     return tuple(data[at : at + size] for at in range(0, len(data) - size + 1, line.stride))
 
 
-def _read(path: Path, most: int) -> bytes:
+def read_bounded(path: Path, most: int) -> bytes:
+    """A file of at most `most` bytes. Raises ConfigError."""
     try:
-        size = path.stat().st_size
-        if size > most:
-            raise ConfigError(f"{path} has {size} bytes; at most {most} are read")
-        return path.read_bytes()
+        with path.open("rb") as stream:
+            data = stream.read(most + 1)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > most:
+        raise ConfigError(f"{path} is too large: at most {most} bytes are read")
+    return data

@@ -45,7 +45,7 @@ def keep_image(
     Raises HarnessError as the build does, OSError when the folder cannot be written.
     """
     from harness.firmware.build import firmware_model
-    from harness.firmware.toolchain import build_host
+    from harness.firmware.host_build import build_host
 
     if board.kind is BoardKind.PROCESS:
         model = firmware_model(program)

@@ -13,8 +13,8 @@ from compiler import AxonProgram
 from harness.artefacts import write_bytes
 from harness.cache import cache_dir
 from harness.errors import ToolchainError
+from harness.firmware.host_build import FIRMWARE, ZIG_CC, HostFirmware, build_host, run_compiler
 from harness.firmware.source import FirmwareModel
-from harness.firmware.toolchain import FIRMWARE, ZIG_CC, HostFirmware, build_host, run_tool
 from harness.vendor.codegen import Generated
 from harness.vendor.driver import (
     DRIVER_SOURCES,
@@ -99,7 +99,7 @@ def _object(sdk: Sdk, source: Path, folder: Path, includes: Sequence[str]) -> Pa
 def _compile(source: Path, target: Path, includes: Sequence[str]) -> None:
     """Nordic's own code is compiled without our warnings."""
     command = [*ZIG_CC, "-std=gnu11", "-w", "-O2", "-fno-sanitize=undefined", *includes, *_DEFINES]
-    run_tool([*command, "-c", str(source), "-o", str(target)], cwd=target.parent)
+    run_compiler([*command, "-c", str(source), "-o", str(target)], cwd=target.parent)
 
 
 def _compile_model(

@@ -20,7 +20,7 @@ import pytest
 
 from compiler import CompileOptions, compile_model
 from harness.firmware.build import firmware_model
-from harness.firmware.toolchain import build_host
+from harness.firmware.host_build import build_host
 from harness.mlperf.benchmarks import BENCHMARKS, Benchmark
 from harness.mlperf.checker import VARIABLE, find_checker, run_checker
 from harness.mlperf.dut import SimDut, TextDut

@@ -12,7 +12,7 @@ import pytest
 
 from compiler import AxonProgram, decode, dequantize_output, interpret, quantize_input
 from harness.firmware.build import firmware_model
-from harness.firmware.toolchain import build_host
+from harness.firmware.host_build import build_host
 from harness.link import Link, LinkOptions
 from harness.transport.memory import MemoryTransport, load_memory
 from tests.support.echo_firmware import echo_firmware, echo_model, echo_outputs

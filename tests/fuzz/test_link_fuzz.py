@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.firmware.toolchain import build_host
+from harness.firmware.host_build import build_host
 from harness.protocol import FRAME_MAX, Frame, Kind, encode_frame
 from tests.support.echo_firmware import BACKEND, echo_model
 

@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from harness.firmware.host_build import HostFirmware, HostKind, build_host
 from harness.firmware.source import FirmwareModel
-from harness.firmware.toolchain import HostFirmware, HostKind, build_host
 
 BACKEND: Final = Path(__file__).parent / "firmware" / "echo_backend.c"
 _MAGIC: Final = 0x4F484345

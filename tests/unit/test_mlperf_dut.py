@@ -126,6 +126,15 @@ def test_silence_and_chatter_end() -> None:
         TextDut(chatter, KWS, []).greet()
 
 
+def test_a_device_that_never_stops_talking(monkeypatch: pytest.MonkeyPatch) -> None:
+    dut, line = client()
+    seconds = iter(range(100))
+    monkeypatch.setattr(type(line), "now", lambda _: float(next(seconds)))
+    monkeypatch.setattr(type(line), "read", lambda *_: b"m-noise\r\n")
+    with pytest.raises(TransportTimeout, match=r"not stopped within 5 s; it last said b'm-noise"):
+        dut.greet()
+
+
 def test_no_name() -> None:
     dut, _ = client("")
     with pytest.raises(ProtocolError, match=r"expected m-name-dut-\[\.\.\.\]"):

@@ -97,7 +97,7 @@ def test_files_that_are_not_sound(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"t_0\.bin has 489 bytes; expected 490"):
         read_stimuli(folder, KWS, None)
     (folder / "y_labels.csv").write_bytes(b"x" * ((4 << 20) + 1))
-    with pytest.raises(ConfigError, match="at most 4194304 are read"):
+    with pytest.raises(ConfigError, match="at most 4194304 bytes are read"):
         read_stimuli(folder, KWS, None)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from compiler import AxonProgram, Dims, build_description, build_image
-from harness.firmware.toolchain import WARNINGS
+from harness.firmware.host_build import WARNINGS
 from tests.support.programs import convolution, program_of
 
 ROOT: Final = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from harness.errors import BoardError, ConfigError, FlashError, ToolchainError
-from harness.firmware.toolchain import HostFirmware
+from harness.firmware.host_build import HostFirmware
 from harness.link import LinkOptions
 from harness.session import Expected, Session, SessionPlan, Stage
 from harness.transport import Transport

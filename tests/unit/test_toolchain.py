@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from harness.board import BoardSpec, load_boards
 from harness.errors import ConfigError, ToolchainError
 from harness.firmware.build import FIRMWARE, build_firmware, firmware_model
 from harness.firmware.cross_compiler import COMPILERS, choose_toolchain
+from harness.firmware.host_build import build_host
 from harness.firmware.image import intel_hex, load_elf
 from harness.firmware.source import FirmwareModel
 from harness.firmware.west import build_zephyr
 from harness.model_file import DEFAULT_MODEL
 from harness.tool_process import find_tool, run_logged
+from tests.support.echo_firmware import BACKEND, echo_model
 from tests.support.fake_tools import install
 from tests.support.small_elf import small_elf
 
@@ -212,3 +215,17 @@ def test_damaged_elf_files_are_refused(tmp_path: Path, cut: int) -> None:
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(ConfigError, match="no firmware image"):
         load_elf(path)
+
+
+def test_a_host_build_that_cannot_be_started_is_made_again(tmp_path: Path) -> None:
+    model = echo_model(4, 4)
+    built = build_host(model, backend_sources=[BACKEND], folder=tmp_path)
+    built.path.chmod(0o644)  # what a kill between writing and marking it leaves
+    assert build_host(model, backend_sources=[BACKEND], folder=tmp_path) == built
+    assert os.access(built.path, os.X_OK)
+
+
+def test_a_host_compiler_that_fails_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ToolchainError, match="firmware for this machine did not build: 'false"):
+        build_host(SMALL, compiler=["false"], folder=tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Firmware builds. Here: the firmware for this machine, as a process or as a library.
+"""The firmware for this machine, as a process or as a library.
 
 The compiler is Clang from the `ziglang` package unless another is given. Builds are cached by the
 content of everything that goes in: the same inputs give the same file without compiling again.
@@ -7,7 +7,7 @@ content of everything that goes in: the same inputs give the same file without c
 from __future__ import annotations
 
 import hashlib
-import subprocess
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,14 +19,15 @@ from harness.artefacts import write_bytes
 from harness.cache import cache_dir
 from harness.errors import ToolchainError
 from harness.firmware.source import MODEL_FILE, FirmwareModel, render
+from harness.tool_process import run_logged
 
 FIRMWARE: Final = Path(__file__).parents[2] / "firmware"
 ZIG_CC: Final = (sys.executable, "-m", "ziglang", "cc")
 WARNINGS: Final = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-Wconversion")
 
 HostKind = Literal["process", "memory"]
-_TIMEOUT_S: Final = 300
-_TAIL_LINES: Final = 12
+_TIMEOUT_S: Final = 300.0
+_HEADER_FOLDERS: Final = ("include", "core", "ports", "backends")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def build_host(
     build_id = _build_id(model, sources, (*compiler, *options))
     kept = folder or cache_dir("firmware") or Path(tempfile.mkdtemp(prefix="axonrig-"))
     target = kept / f"host-{kind}-{build_id.hex()}"
-    if not target.is_file():
+    if not os.access(target, os.X_OK):  # A kill can leave one that is whole, but cannot be started.
         kept.mkdir(parents=True, exist_ok=True)
         _compile(model, build_id, sources, (*compiler, *options), target)
     return HostFirmware(target, kind, build_id)
@@ -69,7 +70,7 @@ def _build_id(model: FirmwareModel, sources: Sequence[Path], command: Sequence[s
     """A hash of sources, headers, model and command; not of where they lie."""
     digest = hashlib.sha256(repr(command[1:]).encode())
     digest.update(render(model, bytes(16)).encode() + model.image)
-    headers = (path for part in ("include", "core", "ports") for path in _headers(FIRMWARE / part))
+    headers = (path for part in _HEADER_FOLDERS for path in _headers(FIRMWARE / part))
     for path in (*sources, *headers):
         data = path.read_bytes()
         digest.update(f"{path.name} {len(data)}\n".encode() + data)
@@ -93,28 +94,15 @@ def _compile(
         (work / "axr_build.c").write_text(render(model, build_id), encoding="ascii")
         include = [f"-I{FIRMWARE / part}" for part in ("include", "core", "ports")]
         output = work / "out"
-        run_tool(
+        run_compiler(
             [*command, *include, "axr_build.c", *map(str, sources), "-o", str(output)], cwd=work
         )
         write_bytes(target, output.read_bytes())
         target.chmod(0o755)
 
 
-def run_tool(command: Sequence[str], cwd: Path) -> str:
-    """Run a build tool and return what it printed.
-
-    Raises ToolchainError with command, exit status and last lines when it fails.
-    """
-    shown = " ".join(command[:4])
-    try:
-        done = subprocess.run(  # argument list, no shell
-            list(command), cwd=cwd, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-        )
-    except OSError as error:
-        raise ToolchainError(f"'{shown}' cannot be started: {error.strerror}") from error
-    except subprocess.TimeoutExpired as error:
-        raise ToolchainError(f"'{shown} ...' did not end within {_TIMEOUT_S} s") from error
-    if done.returncode:
-        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-_TAIL_LINES:])
-        raise ToolchainError(f"'{shown} ...' failed with status {done.returncode}: {tail}")
-    return done.stdout
+def run_compiler(command: Sequence[str], cwd: Path) -> None:
+    """Run a compiler. Raises ToolchainError with command, status and last lines when it fails."""
+    run = run_logged(command, timeout_s=_TIMEOUT_S, cwd=cwd)
+    if run.status:
+        raise ToolchainError(run.failure("the firmware for this machine did not build"))
