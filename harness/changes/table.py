@@ -13,6 +13,7 @@ from harness.history import Result
 from harness.nightly.figures import LATENCY
 from harness.regression.exact import LayerShare, condition_text, shown
 from harness.regression.two_sample import NEEDED_ROUNDS
+from harness.terminal_text import printable
 
 _PLAIN_WIDTH: Final = 140
 
@@ -27,7 +28,8 @@ def print_changes(changes: Changes, most_layers: int, console: Console | None = 
     for flag in changes.flags:
         refused = f"; not compared: {_listed(flag.refused)}" if flag.refused else ""
         text = f"differs: {flag.condition} ({flag.why}): {condition_text(flag.before)} -> "
-        console.print(Text(f"{text}{condition_text(flag.after)}{refused}"), soft_wrap=True)
+        line = printable(f"{text}{condition_text(flag.after)}{refused}")
+        console.print(Text(line), soft_wrap=True)
     if changes.changes:
         console.print(_metrics(changes))
     for change in changes.changes:
@@ -38,7 +40,7 @@ def print_changes(changes: Changes, most_layers: int, console: Console | None = 
 
 def _title(result: Result) -> str:
     place = f" in {result.folder}" if result.folder else ""
-    return f"{result.job.name}, source {result.source}, {result.ended}{place}"
+    return printable(f"{result.job.name}, source {result.source}, {result.ended}{place}")
 
 
 def _listed(names: tuple[str, ...]) -> str:
@@ -55,7 +57,10 @@ def _metrics(changes: Changes) -> Table:
         share = "" if item.relative is None else f"{item.relative:+.2%}"
         cells = (item.metric, shown(item.before), shown(item.after), item.unit, share)
         table.add_row(
-            *map(Text, cells), Text(_verdict(change)), Text(_source(changes, item.metric))
+            *(
+                Text(printable(cell))
+                for cell in (*cells, _verdict(change), _source(changes, item.metric))
+            )
         )
     return table
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.errors import ConfigError, ExitCode
+
+if TYPE_CHECKING:
+    from harness.history import Record
 
 _FORMATS = ("jsonl", "junit", "markdown", "bencher", "csv")
 
@@ -81,11 +86,12 @@ def _import(arguments: argparse.Namespace) -> None:
     from harness.history.lines import from_lines
 
     try:
-        with (
-            arguments.lines.open(encoding="utf-8") as stream,
-            open_history(arguments.history, create=True) as history,
-        ):
-            merged = history.merge(from_lines(stream, str(arguments.lines)))
+        with arguments.lines.open(encoding="utf-8") as stream:
+            records: Iterable[Record] = from_lines(stream, str(arguments.lines))
+            if not arguments.history.exists():
+                records = list(records)  # bad lines then leave no empty history behind
+            with open_history(arguments.history, create=True) as history:
+                merged = history.merge(records)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{arguments.lines} is no text in UTF-8: {error}") from error
     print(f"stored {merged.stored} records; {merged.kept} were there")  # noqa: T201  # result

@@ -61,11 +61,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from harness.nightly.night import NightStatus
+    from harness.terminal_text import printable
 
     try:
         return _run(arguments)
     except (HarnessError, CompilerError, OSError) as error:
-        text = " ".join(str(error).split())
+        text = printable(" ".join(str(error).split()))
         print(f"axonrig: {text}", file=sys.stderr)  # noqa: T201  # its own exit codes
         return int(NightStatus.INFRASTRUCTURE)
 
@@ -102,7 +103,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _say(result: Result) -> None:
     """A line for each job as it ends; on stderr, so that stdout is the summary."""
-    why = f": {' '.join(result.reason.split())}" if result.reason else ""
+    from harness.terminal_text import printable
+
+    why = f": {printable(' '.join(result.reason.split()))}" if result.reason else ""
     print(f"{result.status.value:<7} {result.job.name}{why}", file=sys.stderr)  # noqa: T201  # progress
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from harness.history import Finding, Result, Status
 from harness.history.exports import figure
 from harness.nightly.night import NightResult, NightStatus
+from harness.terminal_text import printable
 
 _PLAIN_WIDTH = 140
 _COLUMNS = {
@@ -50,7 +51,7 @@ def summary_line(result: NightResult) -> str:
 def finding_line(finding: Finding) -> str:
     """One finding as a sentence."""
     where = f"{finding.job.name} {finding.metric}"
-    return f"{finding.verdict} ({finding.gate}): {where}: {finding.text}"
+    return printable(f"{finding.verdict} ({finding.gate}): {where}: {finding.text}")
 
 
 def _results(results: tuple[Result, ...]) -> Table:
@@ -71,6 +72,6 @@ def _unfinished(results: tuple[Result, ...]) -> list[str]:
     jobs: dict[tuple[Status, str], list[str]] = {}
     for item in results:
         if item.status is not Status.OK:
-            reason = " ".join((item.reason or "").split())
+            reason = printable(" ".join((item.reason or "").split()))
             jobs.setdefault((item.status, reason), []).append(item.job.name)
     return [f"{status}: {', '.join(names)}: {reason}" for (status, reason), names in jobs.items()]

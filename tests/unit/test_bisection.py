@@ -69,8 +69,8 @@ def reading(folder: Path, *metrics: str) -> Probe:
     [
         (["10", "20"], 1),
         (["10", "10", "10", "20", "20"], 3),
-        (["10"] * 9 + ["20"], 9),
-        (["10"] + ["20"] * 9, 1),
+        (["10"] * 5 + ["20"], 5),
+        (["10"] + ["20"] * 5, 1),
         (["10", "11", "19", "20", "20"], 2),  # nearer to the bad end
         (["ab", "ab", "cd", "ef"], 2),  # a hash: whatever differs is bad
     ],
@@ -82,8 +82,12 @@ def test_the_commit_is_found(tmp_path: Path, values: list[str], first_bad: int) 
     assert found.commits[0].subject == f"commit {first_bad}"
     assert str(found.after) == values[first_bad]
     assert found.before is None or str(found.before) == values[first_bad - 1]
-    again = bisect(reading(tmp_path / "r"), commits[0], "HEAD")
-    assert again == found
+
+
+def test_the_same_search_ends_in_the_same_way(tmp_path: Path) -> None:
+    commits = repository(tmp_path / "r", [b"10", b"10", b"20", b"20"])
+    first, again = (bisect(reading(tmp_path / "r"), commits[0], "HEAD") for _ in range(2))
+    assert again == first
 
 
 def test_commits_that_do_not_run_are_skipped_and_named(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from harness.changes.folder_metrics import result_of_folder
 from harness.cli import main
 from harness.errors import ConfigError
 from harness.history import (
+    Finding,
+    Gate,
     Job,
     Kind,
     Metric,
@@ -23,6 +25,7 @@ from harness.history import (
     Result,
     Samples,
     Status,
+    Verdict,
     open_history,
 )
 from harness.history.choice import chosen
@@ -202,6 +205,25 @@ def test_nights_commits_and_boards(
     assert text in captured.out + captured.err
 
 
+def test_texts_of_a_history_move_no_cursor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, job = tmp_path / "h.db", Job("m", "sim", "int8")
+    with open_history(path, create=True) as history:
+        for name in ("n0", "n1"):
+            history.begin(Night(name, name, "h", "c0de", "0a", {}))
+            metric = Metric(f"a.{name}\x1b[2J", 1, "\x1b[2J", Kind.EXACT, "\x1b[2J")
+            facts = {"source": f"{name}\x1b[2J"}
+            done = Result(job, Status.OK, "\x1b[2J", conditions=facts, metrics=(metric,))
+            history.record(name, done)
+        text = "<b>\x1b[2J"
+        finding = Finding("n1", job, "a", Gate.EXACT, Verdict.CHANGED, text)
+        history.finish("n1", "now", [finding])
+    for words in (["history", "list", str(path)], ["compare", "n0", "n1", "--history", str(path)]):
+        assert main(words) == 0
+        assert "\x1b" not in capsys.readouterr().out
+
+
 def test_the_beginning_of_two_commits_names_neither(tmp_path: Path) -> None:
     with open_history(tmp_path / "h.db", create=True) as history:
         for name, revision in (("n0", "abcd0"), ("n1", "abcd1"), ("n2", "abcd1-dirty")):
@@ -241,8 +263,10 @@ def test_history_is_listed_exported_and_imported(
         (["export", str(database), "--format", "csv", "--night", "x"], "no night 'x'"),
         (["export", str(database), "-o", str(tmp_path)], "is a folder"),
         (["import", str(copy), str(lines)], "is no text in UTF-8"),
+        (["import", str(tmp_path / "new.db"), str(lines)], "is no text in UTF-8"),
         (["import", str(copy), str(tmp_path / "none")], "No such file"),
         (["list", str(tmp_path / "none.db")], "there is no history"),
     ):
         assert main(["history", *words]) == 3
         assert text in capsys.readouterr().err
+    assert not (tmp_path / "new.db").exists()
