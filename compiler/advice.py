@@ -5,7 +5,7 @@
 
 Each piece of advice is a layer's shape changed on paper and costed again by `compiler.cycles`, so
 savings are estimates of the same kind as the costs. Whether a change is legal or keeps the model's
-accuracy is for its owner to judge; only transposing keeps the outputs.
+accuracy is for its owner to judge, unless the advice says that it keeps the outputs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
+
+import numpy as np
 
 from compiler.arch import Arch, load_arch
 from compiler.cycles import (
@@ -25,14 +27,18 @@ from compiler.cycles import (
     layer_parts,
     may_stall,
 )
-from compiler.ir import Axis, AxonProgram, Op
-from compiler.shapes import program_shapes
+from compiler.ir import Activation, Axis, AxonProgram, Layer, Op
+from compiler.shapes import layer_shape, program_shapes
+from compiler.substitution import substitute
 
 MIN_SHARE: Final = 0.005
 """Share of the model's cycles below which a saving is not worth a sentence."""
 WASTE: Final = 0.2
 """Share of a padded row from which its padding is worth a sentence."""
+NAMED_LAYERS: Final = 3
+"""Layers with constant channels that are named; the others are counted."""
 
+_WEIGHTED: Final = (Op.CONV2D, Op.DEPTHWISE_CONV2D, Op.POINTWISE_CONV2D, Op.FULLY_CONNECTED)
 _MAPS: Final = (Op.CONV2D, Op.DEPTHWISE_CONV2D, Op.POINTWISE_CONV2D, Op.AVERAGE_POOL, Op.MAX_POOL)
 
 
@@ -60,6 +66,8 @@ def advise(program: AxonProgram, arch: Arch | None = None) -> tuple[Advice, ...]
     total = sum(costs)
     found: list[Advice] = []
     found += _transpose_advice(shapes, costs, arch)
+    found += _cheaper_layers(program, costs, arch)
+    found += _constant_channels(program)
     for index, (s, cycles) in enumerate(zip(shapes, costs, strict=True)):
         for rule in _RULES:
             found += [
@@ -135,6 +143,52 @@ def _transpose_advice(
     )
     reorders = any(s.op is Op.RESHAPE for s in shapes)  # a reshape moves other values when turned
     yield Advice(best, "transpose", text, round(saved), keeps_outputs=not reorders)
+
+
+def _cheaper_layers(program: AxonProgram, costs: Sequence[float], arch: Arch) -> Iterator[Advice]:
+    """The layers that `CompileOptions.cheaper_layers` replaces."""
+    changed, total = substitute(program, arch), sum(costs)
+    for index, (before, after) in enumerate(zip(program.layers, changed.layers, strict=True)):
+        saved = round(costs[index] - layer_parts(layer_shape(changed, index), arch).cycles)
+        if after is before or saved < MIN_SHARE * total:
+            continue
+        how = "with its repeated constant written out in full"
+        if after.op is not before.op:
+            how = f"as {after.op.name.lower()}"
+        text = (
+            f"layer {index} {before.op.name.lower()}: {how} it saves "
+            f"{_percent(saved, total)} ({saved} cycles); compile with --cheaper-layers"
+        )
+        yield Advice(index, "cheaper-layer", text, saved, keeps_outputs=True)
+
+
+def _constant_channels(program: AxonProgram) -> Iterator[Advice]:
+    """Channels that requantization multiplies by 0: one sentence for the whole model."""
+    constant = [_zero_multipliers(layer) for layer in program.layers]
+    worst = sorted(
+        (i for i, zeros in enumerate(constant) if any(zeros)), key=lambda i: -sum(constant[i])
+    )
+    if not worst:
+        return
+    named = [
+        f"{sum(constant[i])} of {len(constant[i])} channels of layer {i}"
+        for i in worst[:NAMED_LAYERS]
+    ]
+    others = worst[NAMED_LAYERS:]
+    if others:
+        rest, plural = sum(sum(constant[i]) for i in others), "s" if len(others) > 1 else ""
+        named.append(f"and {rest} in {len(others)} more layer{plural}")
+    text = f"{', '.join(named)} have a multiplier of 0: their outputs are constant"
+    yield Advice(worst[0], "constant-channels", text, 0)
+
+
+def _zero_multipliers(layer: Layer) -> list[bool]:
+    """For each output channel of a layer with weights, whether its multiplier is 0."""
+    if layer.op not in _WEIGHTED or layer.filter is None or layer.multipliers is None:
+        return []
+    per_channel = 2 if layer.activation is Activation.LEAKY_RELU else 1
+    zeros = np.all(layer.multipliers.reshape(-1, per_channel) == 0, axis=1)
+    return [bool(zero) for zero in np.broadcast_to(zeros, len(layer.filter))]
 
 
 def _saving(
@@ -240,8 +294,9 @@ def _repacking(
 def _spreading(
     index: int, s: LayerShape, cycles: float, total: float, arch: Arch
 ) -> Iterator[Advice]:
-    """A broadcast along rows, which costs a command or more per row."""
-    if s.op not in (Op.ADD, Op.MULTIPLY) or s.broadcast not in (Broadcast.ROW, Broadcast.COLUMN):
+    """A computed operand repeated along rows, which costs a command or more per row; a constant
+    one is `_cheaper_layers`' business."""
+    if s.constant or s.broadcast not in (Broadcast.ROW, Broadcast.COLUMN):
         return
     name, saved = _saving(index, s, replace(s, broadcast=Broadcast.FULL), arch, cycles)
     what = "every row" if s.broadcast is Broadcast.ROW else "every column"
@@ -249,7 +304,7 @@ def _spreading(
         f"{name}: an operand repeated over {what} costs commands per row; a whole operand saves "
         f"{_percent(saved, total)} ({saved} cycles)"
     )
-    yield Advice(index, "broadcast", text, max(saved, 0), keeps_outputs=s.constant)
+    yield Advice(index, "broadcast", text, max(saved, 0))
 
 
 def _cpu_layers(

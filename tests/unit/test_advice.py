@@ -10,20 +10,25 @@ import pytest
 
 from compiler import (
     EXTERNAL_INPUT,
+    Activation,
     AxonProgram,
+    CompileOptions,
     Dims,
     Layer,
     LayerInput,
     Op,
     Pads,
     Quantization,
+    compile_model,
 )
 from compiler.advice import Advice, advise, row_waste, transposed
 from compiler.arch import load_arch
 from compiler.cost import estimate
 from compiler.cycles import Broadcast, LayerShape, layer_parts
+from compiler.substitution import substitute
 from tests.support.golden import GOLDEN_DIR, golden_names, golden_run
 from tests.support.random_programs import random_program
+from tests.support.tflite_builder import ModelBuilder
 
 recorded_runs = pytest.mark.skipif(not golden_names(), reason=f"no recorded runs at {GOLDEN_DIR}")
 
@@ -141,13 +146,63 @@ def test_per_channel_vectors_and_packed_maps_are_named() -> None:
 
 
 def test_broadcasts_by_rows_are_named() -> None:
-    d = Dims(16, 16, 4)
-    model = program(
-        layer(Op.ADD, d, d, filter_dims=Dims(16, 1, 4), filter=np.ones(64, np.int8)),
-    )
-    advice = only(model, "broadcast")
+    d, column = Dims(16, 16, 4), Dims(16, 1, 4)
+    narrow = layer(Op.MEAN, d, column, stride_x=16, stride_y=1)
+    both = (LayerInput(EXTERNAL_INPUT, d), LayerInput(0, column))
+    advice = only(program(narrow, Layer(Op.ADD, both, d)), "broadcast")
     assert "repeated over every column" in advice.text
-    assert advice.keeps_outputs
+    assert not advice.keeps_outputs
+
+
+def test_a_cheaper_layer_is_named_with_what_the_option_saves() -> None:
+    d = Dims(16, 16, 4)
+    constant = np.ones((4, 16, 1), np.int8)
+    repeated = program(layer(Op.ADD, d, d, filter_dims=Dims(16, 1, 4), filter=constant))
+    b = ModelBuilder("window")
+    x = b.input(1, 8, 8, 3)
+    y = b.conv(b.conv(x, 16, (3, 3)), 40, (8, 8), padding="VALID", per_channel=False)
+    window = compile_model(b.build([x], [y]), CompileOptions("window"))
+    for model, text in [
+        (repeated, "layer 0 add: with its repeated constant written out in full it saves "),
+        (window, "layer 1 conv2d: as fully_connected it saves "),
+    ]:
+        advice, cheaper = only(model, "cheaper-layer"), substitute(model)
+        assert advice.text.startswith(text)
+        assert advice.text.endswith("compile with --cheaper-layers")
+        assert advice.keeps_outputs
+        assert advice.saved_cycles == pytest.approx(
+            estimate(model).cycles - estimate(cheaper).cycles, abs=2
+        )
+        assert not [a for a in advise(cheaper) if a.kind == "cheaper-layer"]
+    assert not [a for a in advise(repeated) if a.kind == "broadcast"]
+
+
+def test_channels_with_a_multiplier_of_0_are_one_sentence() -> None:
+    d = Dims(4, 4, 3)
+
+    def pointwise(producer: int, multipliers: list[int], kind: Activation) -> Layer:
+        weights, scales = np.ones((3, 3, 1, 1), np.int8), np.array(multipliers, np.int32)
+        fields = {"filter_dims": Dims(1, 1, 3), "filter": weights, "multipliers": scales}
+        return layer(Op.POINTWISE_CONV2D, d, d, producer, activation=kind, **fields)
+
+    drawn = [[5, 0, 7], [5, 6, 7], [0, 5, 0, 0, 0, 0], [0], [0, 0, 7]]
+    kinds = [Activation.LEAKY_RELU if len(m) == 6 else Activation.NONE for m in drawn]
+    layers = [pointwise(i - 1, *pair) for i, pair in enumerate(zip(drawn, kinds, strict=True))]
+    advice = only(program(*layers), "constant-channels")
+    assert advice.text == (
+        "3 of 3 channels of layer 3, 2 of 3 channels of layer 2, 2 of 3 channels of layer 4, "
+        "and 1 in 1 more layer have a multiplier of 0: their outputs are constant"
+    )
+    assert (advice.layer, advice.saved_cycles) == (3, 0)
+    one = only(program(layers[0]), "constant-channels")
+    assert (
+        one.text == "1 of 3 channels of layer 0 have a multiplier of 0: their outputs are constant"
+    )
+    assert not [
+        a
+        for a in advise(program(replace(layers[1], inputs=layers[0].inputs)))
+        if a.kind == "constant-channels"
+    ]
 
 
 def test_cpu_layers_and_stalls_are_warnings_without_savings() -> None:
