@@ -9,6 +9,7 @@ runtime may differ by one step (LSB) per layer:
 
 Samples run one by one (models with fixed reshapes cannot be batched), spread over a few threads
 with an interpreter each; the kernels are integer arithmetic, so neither changes a bit.
+The runtime works in a process of its own (harness/host_tflite), since some models end it.
 Results are cached by the hash of the model, the hash of the inputs, the runtime's name and version
 and the kernel set. A damaged cache entry is computed again.
 """
@@ -17,13 +18,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from functools import cache
@@ -41,7 +38,6 @@ from harness.progress import Progress
 Array = npt.NDArray[Any]
 
 RUNTIME: Final = "ai-edge-litert"
-_CHUNK: Final = 32
 _CACHE_SCHEMA: Final = 1
 
 
@@ -149,28 +145,25 @@ def runtime_version() -> str:
 def describe(model: bytes) -> Graph:
     """Input, outputs and operators of a TFLite model.
 
-    Raises ConfigError when the runtime cannot load the model or it has several inputs.
+    Raises ConfigError when the runtime cannot load the model or crashes on it, or the model has
+    several inputs.
     """
-    with _runtime_errors():
-        interpreter = _interpreter(model, KernelSet.REFERENCE)
-        details = interpreter.get_input_details()
-        if len(details) != 1:
-            raise ConfigError(f"the model has {len(details)} inputs; expected exactly one")
-        every = {int(item["index"]): _info(item) for item in interpreter.get_tensor_details()}
-        outputs = tuple(_info(item) for item in interpreter.get_output_details())
-        # The runtime offers no public list of operators; the private one has been stable.
+    found, _ = _ask({"do": "describe"}, model)
+    try:
+        inputs, outputs, every = (
+            tuple(_restore(item) for item in found[key]) for key in ("inputs", "outputs", "tensors")
+        )
         operators = tuple(
-            Operator(
-                str(item["op_name"]),
-                tuple(int(i) for i in item["inputs"]),
-                tuple(int(i) for i in item["outputs"]),
-            )
-            for item in interpreter._get_ops_details()
+            Operator(item["name"], tuple(item["inputs"]), tuple(item["outputs"]))
+            for item in found["operators"]
         )
-        host_input = _info(details[0])
-        return Graph(
-            _device_input(host_input, operators, every), host_input, outputs, every, operators
-        )
+    except (KeyError, TypeError) as error:
+        raise _unreadable() from error
+    if len(inputs) != 1:
+        raise ConfigError(f"the model has {len(inputs)} inputs; expected exactly one")
+    tensors = {info.index: info for info in every}
+    device_input = _device_input(inputs[0], operators, tensors)
+    return Graph(device_input, inputs[0], outputs, tensors, operators)
 
 
 def _device_input(
@@ -209,7 +202,7 @@ def golden_outputs(
 
     model: the .tflite file's bytes. inputs: int8 [N, *input shape], as the device takes them.
     tensors: which tensors to return; the model's outputs when None.
-    Raises ConfigError when the runtime refuses the model or the inputs.
+    Raises ConfigError when the runtime refuses the model or the inputs, crashes or hangs on them.
     """
     entry = _entry(model, inputs, kernels, tensors) if use_cache else None
     if entry is not None and (found := _load(entry, kernels, len(inputs))) is not None:
@@ -218,7 +211,8 @@ def golden_outputs(
         return found
     graph = describe(model)
     wanted = tensors or graph.outputs
-    outputs = _run_all(model, host_inputs(graph, inputs), kernels, wanted, progress)
+    values = host_inputs(graph, inputs)
+    outputs = _compute("run", model, values, kernels, wanted, progress)
     golden = Golden(kernels, runtime_version(), wanted, outputs)
     if entry is not None:
         _store(entry, golden)
@@ -228,110 +222,58 @@ def golden_outputs(
 def trace(
     model: bytes, sample: Array, kernels: KernelSet = KernelSet.REFERENCE
 ) -> tuple[TracedTensor, ...]:
-    """Every tensor that an operator writes for one sample, in order of execution.
+    """Every tensor of numbers that an operator writes for one sample, in order of execution.
 
     sample: [1, *input shape]. Raises ConfigError as `golden_outputs` does.
     """
     graph = describe(model)
-    with _runtime_errors():
-        interpreter = _interpreter(model, kernels, keep_all=True)
-        interpreter.set_tensor(graph.host_input.index, host_inputs(graph, sample))
-        interpreter.invoke()
-        return tuple(
-            TracedTensor(
-                operator.name,
-                graph.tensors[index],
-                interpreter.get_tensor(index).reshape(graph.tensors[index].shape),
-            )
-            for operator in graph.operators
-            for index in operator.outputs
-        )
+    written = [
+        (operator.name, graph.tensors[index])
+        for operator in graph.operators
+        for index in operator.outputs
+        if np.dtype(graph.tensors[index].dtype).kind in "biufc"
+    ]
+    wanted = tuple(info for _, info in written)
+    values = _compute("trace", model, host_inputs(graph, sample), kernels, wanted)
+    return tuple(
+        TracedTensor(name, info, array.reshape(info.shape))
+        for (name, info), array in zip(written, values, strict=True)
+    )
 
 
-def _run_all(
+def _compute(
+    what: str,
     model: bytes,
     inputs: Array,
     kernels: KernelSet,
     tensors: tuple[TensorInfo, ...],
-    progress: Progress | None,
+    progress: Progress | None = None,
 ) -> tuple[Array, ...]:
-    chunks = [inputs[at : at + _CHUNK] for at in range(0, len(inputs), _CHUNK)]
-    workers = max(1, min(4, os.cpu_count() or 1, len(chunks)))
-    results: list[list[Array]] = []
-    pool = ThreadPoolExecutor(workers)
+    """The named tensors for every sample: [N, *shape] each."""
+    wanted = [info.index for info in tensors]
+    request = {"do": what, "kernels": kernels.value, "tensors": wanted}
+    _, arrays = _ask(request, model, inputs, progress=progress)
     try:
-        for result in pool.map(lambda chunk: _run_chunk(model, chunk, kernels, tensors), chunks):
-            results.append(result)
-            if progress:
-                progress(min(len(results) * _CHUNK, len(inputs)), len(inputs))
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return tuple(np.concatenate([result[k] for result in results]) for k in range(len(tensors)))
+        return tuple(
+            array.reshape(len(inputs), *info.shape)
+            for info, array in zip(tensors, arrays, strict=True)
+        )
+    except ValueError as error:
+        raise _unreadable() from error
 
 
-def _run_chunk(
-    model: bytes, inputs: Array, kernels: KernelSet, tensors: tuple[TensorInfo, ...]
-) -> list[Array]:
-    with _runtime_errors():
-        outside = {item.index for item in tensors}
-        interpreter = _interpreter(model, kernels)
-        outside -= {int(item["index"]) for item in interpreter.get_output_details()}
-        if outside:  # Intermediate tensors share memory unless the runtime is told to keep them.
-            interpreter = _interpreter(model, kernels, keep_all=True)
-        source = interpreter.get_input_details()[0]["index"]
-        rows: list[list[Array]] = [[] for _ in tensors]
-        for sample in inputs:
-            interpreter.set_tensor(source, sample[None])
-            interpreter.invoke()
-            for row, info in zip(rows, tensors, strict=True):
-                row.append(interpreter.get_tensor(info.index).reshape(info.shape))
-        return [np.stack(row) for row in rows]
+def _ask(
+    facts: dict[str, Any], model: bytes, *arrays: Array, progress: Progress | None = None
+) -> tuple[dict[str, Any], list[Array]]:
+    from harness.host_tflite.process import HOST
 
-
-def _interpreter(model: bytes, kernels: KernelSet, *, keep_all: bool = False) -> Any:
-    """A ready interpreter with a batch of one."""
     runtime_version()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # The runtime announces renames of its own modules.
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    resolver = {
-        KernelSet.REFERENCE: OpResolverType.BUILTIN_REF,
-        KernelSet.OPTIMISED: OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    }[kernels]
-    interpreter = Interpreter(
-        model_content=model,
-        num_threads=1,
-        experimental_op_resolver_type=resolver,
-        experimental_preserve_all_tensors=keep_all,
-    )
-    for item in interpreter.get_input_details():
-        if len(item["shape"]) and item["shape"][0] != 1:
-            interpreter.resize_tensor_input(item["index"], [1, *item["shape"][1:]])
-    interpreter.allocate_tensors()
-    return interpreter
+    return HOST.ask(facts, [np.frombuffer(model, np.uint8), *arrays], progress)
 
 
-@contextmanager
-def _runtime_errors() -> Iterator[None]:
-    """The runtime raises plain ValueError, RuntimeError or TypeError: one sentence of ours."""
-    try:
-        yield
-    except (ValueError, RuntimeError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"host TFLite cannot run the model: {reason}") from error
-
-
-def _info(details: dict[str, Any]) -> TensorInfo:
-    shape = tuple(int(extent) for extent in details["shape"])
-    scale, zero_point = details["quantization"]
-    return TensorInfo(
-        index=int(details["index"]),
-        name=str(details["name"]),
-        shape=shape[1:] if shape[:1] == (1,) else shape,
-        dtype=np.dtype(details["dtype"]).name,
-        scale=float(scale),
-        zero_point=int(zero_point),
+def _unreadable() -> ToolchainError:
+    return ToolchainError(
+        f"{runtime_version()} describes the model in a way that is not understood"
     )
 
 

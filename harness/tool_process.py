@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -93,10 +94,23 @@ def run_logged(
     return ToolRun(tuple(command), done.returncode, stdout, stderr, written)
 
 
+def printable(text: str) -> str:
+    """Text without the control characters that would steer a terminal; tabs and lines stay."""
+    return _PRIVATE.sub("", text)
+
+
+def signal_name(number: int) -> str:
+    """SIGABRT for 6."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def _text(data: bytes | str | None) -> str:
     if isinstance(data, bytes):
         data = data.decode("utf-8", "replace")
-    return _PRIVATE.sub("", (data or "").replace("\r\n", "\n"))
+    return printable((data or "").replace("\r\n", "\n"))
 
 
 def _write_log(log: Path | None, command: Sequence[str], status: int, output: str) -> Path | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from harness.errors import ToolchainError
+from harness.tool_process import printable, signal_name
 from harness.vendor import worker
 
 Stage = Literal["compile", "infer"]
@@ -22,7 +22,6 @@ TAIL_LINES: Final = 6
 _PROBE_TIMEOUT_S: Final = 60.0
 _LONGEST_LINE: Final = 200
 _TAIL_BYTES: Final = 64 << 10
-_PRIVATE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +114,7 @@ def _ending(status: int) -> str:
     """How a process ended that did not end well."""
     if status > 0:
         return f"cannot be used (status {status})"
-    try:
-        name = signal.Signals(-status).name
-    except ValueError:
-        name = f"signal {-status}"
-    return f"crashed ({name})"
+    return f"crashed ({signal_name(-status)})"
 
 
 def _log(folder: Path) -> str:
@@ -135,7 +130,7 @@ def _log(folder: Path) -> str:
             text = (head + stream.read()).decode("utf-8", "replace")
     except OSError:
         return ""
-    return _PRIVATE.sub("", text)
+    return printable(text)
 
 
 def _result(folder: Path, log: str) -> LibraryRun:

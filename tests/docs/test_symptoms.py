@@ -14,6 +14,7 @@ from harness.cli import main
 from harness.model_file import DEFAULT_MODEL
 from tests.support.documents import ROOT
 from tests.support.fake_tools import install
+from tests.support.hostile_models import aborting_model
 from tests.support.tflite_builder import ModelBuilder
 
 DOCUMENT: Final = ROOT / "docs" / "troubleshooting.md"
@@ -52,6 +53,11 @@ def _odd_model() -> list[str]:
     return ["compile", "odd.tflite", "-o", "out"]
 
 
+def _aborting_model() -> list[str]:
+    Path("hostile.tflite").write_bytes(aborting_model())
+    return ["run", "--model", "hostile.tflite", "--limit", "1"]
+
+
 def _text(name: str, content: str, *words: str) -> list[str]:
     Path(name).write_text(content)
     return list(words)
@@ -77,6 +83,7 @@ CAUSES: Final[dict[str, Callable[[], list[str]]]] = {
     "not a TFLite model": lambda: _text("no.tflite", "hello", "scan", "no.tflite"),
     "found float32": _float_model,
     "is no TFLite model": _program,
+    "host TFLite crashed": _aborting_model,
     "operator N": _odd_model,
     "holds ... labels": lambda: _data(x=IMAGES, y=[1, 2]),
     "label ... is": lambda: _data(x=IMAGES, y=[1, 2, 10]),

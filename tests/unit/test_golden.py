@@ -66,7 +66,7 @@ def test_second_call_takes_the_cache(
     first = golden_outputs(MODEL, images[:3])
     assert not first.cached
     assert len(list(cache.iterdir())) == 1
-    monkeypatch.setattr(golden_module, "_run_all", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(golden_module, "_compute", lambda *_: pytest.fail("computed again"))
     calls: list[tuple[int, int]] = []
     second = golden_outputs(MODEL, images[:3], progress=lambda *step: calls.append(step))
     assert second.cached
