@@ -41,7 +41,7 @@ class BoardChoice:
     """How to reach and prepare a board; every field has a default that the board file gives.
 
     port: serial device or URL. target: what runs the model. firmware_folder: where builds are kept.
-    realtime: hold an emulated board back to real time.
+    realtime: hold an emulated board back to real time. layer_times: layers are timed.
     """
 
     serial_number: str | None = None
@@ -53,6 +53,7 @@ class BoardChoice:
     profile: str = ""
     firmware_folder: Path | None = None
     target: Target = "cpu"
+    layer_times: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -186,13 +187,14 @@ def open_board_device(
     Raises HarnessError of the step that failed.
     """
     asked = run or RunOptions()
-    options = RunOptions(asked.laps, asked.warmup, asked.with_layers, keeps_state(program))
     chosen = choice or BoardChoice()
+    with_layers = asked.with_layers or chosen.layer_times
+    options = RunOptions(asked.laps, asked.warmup, with_layers, keeps_state(program))
     code, sdk = None, None
     if runs_vendor_simulator(board):
         from harness.vendor.driver import generate_for
 
-        code = generate_for(program)
+        code = generate_for(program, layer_models=chosen.layer_times)
         sdk = code.sdk
         plan = _plan_vendor(board, program, chosen, code)
     else:
@@ -269,7 +271,8 @@ def _plan_process(board: BoardSpec, program: AxonProgram, choice: BoardChoice) -
     if runs_vendor_simulator(board):
         from harness.vendor.driver import generate_for
 
-        return _plan_vendor(board, program, choice, generate_for(program))
+        code = generate_for(program, layer_models=choice.layer_times)
+        return _plan_vendor(board, program, choice, code)
     from harness.firmware.build import firmware_model
     from harness.firmware.host_build import HostFirmware, build_host
     from harness.transport.process import start_process
@@ -336,6 +339,7 @@ def _build_image(board: BoardSpec, program: AxonProgram, choice: BoardChoice) ->
         board,
         program,
         target=choice.target,
+        layer_times=choice.layer_times,
         toolchain=choice.toolchain,
         profile=choice.profile,
         folder=choice.firmware_folder,

@@ -56,7 +56,7 @@ class RunRequest:
 
     kernels: the golden's kernel sets, the primary one first. output, transpose and skip_softmax
     are the compiler's. out: result folder, or None to write nothing. target: what runs the model on
-    a real board.
+    a real board. layer_times: the board times layers.
     """
 
     board: str = "sim"
@@ -73,6 +73,7 @@ class RunRequest:
     serial_number: str | None = None
     port: str | None = None
     target: Target = "cpu"
+    layer_times: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,6 +162,7 @@ def prepare(request: RunRequest) -> Prepared:
         port=request.port,
         target=request.target,
     )
+    selection = replace(selection, layer_times=request.layer_times)
     if request.limit is not None and request.limit < 1:
         raise ConfigError(f"the limit is {request.limit}; expected at least 1 sample")
     model = read_model(request.model or DEFAULT_MODEL)
@@ -301,6 +303,8 @@ def _write_artefacts(folder: Path, facts: RunFacts, report: dict[str, Any]) -> N
     }
     if facts.inference.cycles is not None:
         outputs["cycles"] = facts.inference.cycles
+    if facts.inference.layer_cycles is not None:
+        outputs["layer_cycles"] = facts.inference.layer_cycles
     files = {
         "inputs.npz": npz_bytes(inputs),
         "golden.npz": npz_bytes(golden),

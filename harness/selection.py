@@ -28,7 +28,8 @@ class Selection:
     """asked: the user's word; name: the board that runs; source: its label.
 
     fallback: None, or the sentence that says why the simulator stands in. serial_number, port:
-    which board, when several fit. target: what runs the model on a real board.
+    which board, when several fit. target: what runs the model on a real board. layer_times: the
+    board times layers, too.
     """
 
     asked: str
@@ -38,6 +39,7 @@ class Selection:
     serial_number: str | None = None
     port: str | None = None
     target: Target = "cpu"
+    layer_times: bool = False
 
 
 def select_board(
@@ -126,5 +128,8 @@ def _choice(selection: Selection) -> BoardChoice:
     from harness.board_device import BoardChoice
 
     return BoardChoice(
-        serial_number=selection.serial_number, port=selection.port, target=selection.target
+        serial_number=selection.serial_number,
+        port=selection.port,
+        target=selection.target,
+        layer_times=selection.layer_times,
     )

@@ -196,13 +196,18 @@ static uint8_t *staged(uint32_t input)
 static void after_layer(void *user, uint32_t layer, uint64_t elapsed)
 {
     (void)user;
-    run.lap_cycles += elapsed;
     if (run.layer_cycles != NULL && layer < axr_model()->info.layer_count) {
         run.layer_cycles[layer] = elapsed;
     }
     if (run.between_layers != NULL) {
         run.between_layers();
     }
+}
+
+static void after_model(void *user, uint64_t elapsed)
+{
+    (void)user;
+    run.lap_cycles = elapsed;
 }
 
 static void sift_down(uint32_t root, uint32_t size)
@@ -308,11 +313,14 @@ bool axr_run_lap(void (*between_layers)(void))
         return false;
     }
     axr_model_t *model = axr_model();
-    axr_layer_hook_t hook = {axr_port_cycles, after_layer, NULL};
     bool last = run.laps_done + 1U == run.request.laps + run.request.warmup;
     bool with_layers = last && (run.request.flags & AXR_INFER_LAYERS) != 0U;
-    run.layer_cycles =
-        with_layers ? (uint64_t *)(void *)(record_of(run.finished) + layers_offset()) : NULL;
+    axr_layer_hook_t hook = {axr_port_cycles, after_layer, after_model, NULL, with_layers};
+    run.layer_cycles = NULL;
+    if (with_layers) { /* a layer that the backend leaves out took 0 cycles */
+        run.layer_cycles = (uint64_t *)(void *)(record_of(run.finished) + layers_offset());
+        __builtin_memset(run.layer_cycles, 0, 8U * (size_t)model->info.layer_count);
+    }
     run.between_layers = between_layers;
     run.lap_cycles = 0;
     run.status = axr_build.backend->set_input(&model->instance, staged(run.finished),

@@ -68,12 +68,18 @@ typedef struct axr_instance {
     void *backend_data;
 } axr_instance_t;
 
-/* Called after each layer of the Axon program, in order, with the time it took in units of now().
- * The time of the hook itself is in no layer's figure. */
+/* Called with times in units of now(); the time of the hook itself is in no figure.
+ *
+ * after_layer: after each layer of the Axon program, in order, with the time it took. A backend
+ * that runs the model as one piece runs the layers once more, each by itself, when `each_layer`
+ * asks for it; it leaves out those that it cannot, and the outputs stay those of the whole model.
+ * after_model: once, with the time of the whole model. */
 typedef struct axr_layer_hook {
     uint64_t (*now)(void);
     void (*after_layer)(void *user, uint32_t layer, uint64_t elapsed);
+    void (*after_model)(void *user, uint64_t elapsed);
     void *user;
+    bool each_layer;
 } axr_layer_hook_t;
 
 typedef struct axr_backend {
@@ -89,7 +95,7 @@ typedef struct axr_backend {
     /* Copies exactly info.input.bytes quantized bytes; the buffer is free again on return. */
     axr_status_t (*set_input)(axr_instance_t *instance, const void *input, uint32_t bytes);
 
-    /* Runs all layers. `hook` may be NULL; both of its functions must be given otherwise. */
+    /* Runs all layers. `hook` may be NULL; its functions must all be given otherwise. */
     axr_status_t (*infer)(axr_instance_t *instance, const axr_layer_hook_t *hook);
 
     /* Copies output `index` (0 .. output_count-1) and stores its size in *written. */

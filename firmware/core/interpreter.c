@@ -51,6 +51,7 @@ void axr_initialise(const axr_image_t *image, uint8_t *arena)
 
 void axr_interpret(const axr_image_t *image, uint8_t *arena, const axr_layer_hook_t *hook)
 {
+    uint64_t total = 0;
     uint64_t started = hook == NULL ? 0U : hook->now();
     for (uint32_t i = 0; i < image->header->record_count; i++) {
         const axr_image_record_t *record = &image->records[i];
@@ -59,8 +60,13 @@ void axr_interpret(const axr_image_t *image, uint8_t *arena, const axr_layer_hoo
         }
         execute(image, record, arena);
         if (hook != NULL && (record->flags & AXR_FLAG_LAST_RECORD) != 0U) {
-            hook->after_layer(hook->user, record->program_layer, hook->now() - started);
+            const uint64_t elapsed = hook->now() - started;
+            total += elapsed;
+            hook->after_layer(hook->user, record->program_layer, elapsed);
             started = hook->now();
         }
+    }
+    if (hook != NULL) {
+        hook->after_model(hook->user, total);
     }
 }

@@ -27,6 +27,11 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
         help="int8 TFLite model or Axon binary (default: the embedded model)",
     )
     add_target_argument(parser)
+    parser.add_argument(
+        "--layer-times",
+        action="store_true",
+        help="with --target npu: link each layer as a model of its own, too, to time it",
+    )
     parser.add_argument("--toolchain", choices=("zig", "gcc", "west"), help="default: the board's")
     parser.add_argument(
         "--output", choices=("int8", "int32"), default="int8", help="output of the program"
@@ -46,6 +51,7 @@ def build_choice(arguments: argparse.Namespace) -> BuildChoice:
         toolchain=arguments.toolchain,
         profile=arguments.profile,
         target=arguments.target,
+        layer_times=arguments.layer_times,
     )
 
 

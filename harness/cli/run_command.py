@@ -35,6 +35,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", metavar="P", help="serial port or URL of the board")
     add_target_argument(parser)
     parser.add_argument(
+        "--layer-times", action="store_true", help="let the board time each layer, too"
+    )
+    parser.add_argument(
         "--model", type=Path, metavar="M.tflite", help="int8 TFLite model (default: embedded)"
     )
     parser.add_argument(
@@ -98,6 +101,7 @@ def execute(arguments: argparse.Namespace) -> int:
         serial_number=arguments.serial_number,
         port=arguments.port,
         target=arguments.target,
+        layer_times=arguments.layer_times,
     )
     with progress_bar() as observe:
         result = run(request, observe)

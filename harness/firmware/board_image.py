@@ -36,6 +36,7 @@ def build_board_image(
     program: AxonProgram,
     *,
     target: Target = "cpu",
+    layer_times: bool = False,
     toolchain: str | None = None,
     profile: str = "",
     folder: Path | None = None,
@@ -43,7 +44,8 @@ def build_board_image(
     """Build the image of `board`, or take it from the cache.
 
     toolchain: the board's by default; "west" builds with Zephyr. folder: where builds are kept.
-    Raises ConfigError for a board that takes no image and for a model that does not fit,
+    layer_times: an image for the NPU carries what it needs to time layers; one for the CPU always
+    does. Raises ConfigError for a board that takes no image and for a model that does not fit,
     CompilerError, ToolchainError.
     """
     from harness.firmware.build import build_firmware, firmware_model
@@ -59,7 +61,7 @@ def build_board_image(
     from harness.vendor.board_firmware import foreign_code, npu_board_model, zephyr_addition
     from harness.vendor.driver import generate_for
 
-    code = generate_for(program)
+    code = generate_for(program, layer_models=layer_times)
     model = npu_board_model(program, code, board.memory, profile=profile)
     if toolchain == "west":
         addition = zephyr_addition(program, code, model)

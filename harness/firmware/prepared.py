@@ -22,6 +22,7 @@ class BuildChoice:
     """What the user chose.
 
     profile: MLPerf Tiny profile, None to take it from the file's name. target: what runs the model.
+    layer_times: the NPU's firmware can time layers.
     """
 
     model: Path
@@ -29,6 +30,7 @@ class BuildChoice:
     toolchain: str | None = None
     profile: str | None = None
     target: Target = "cpu"
+    layer_times: bool = False
 
 
 def prepare_image(
@@ -44,9 +46,19 @@ def prepare_image(
             f"the board '{board.name}' runs no image: there is nothing to build or flash"
         )
     check_target(board, boards, choice.target)
+    if choice.layer_times and choice.target == "cpu":
+        raise ConfigError(
+            "--layer-times is for --target npu: firmware for the CPU can time layers without it; "
+            "leave it out"
+        )
     file = read_model(choice.model)
     program = load_program(file, CompileOptions(name=file.name, output=choice.output))
     profile = profile_of(choice.model.stem) if choice.profile is None else choice.profile
     return build_board_image(
-        owner, program, target=choice.target, toolchain=choice.toolchain, profile=profile
+        owner,
+        program,
+        target=choice.target,
+        layer_times=choice.layer_times,
+        toolchain=choice.toolchain,
+        profile=profile,
     )

@@ -219,7 +219,32 @@ def _latency(page: PageInputs) -> Section | None:
     drawn = bars.horizontal_bars(found, "Inferences by cycles")
     sentence = against_estimate(page.report)
     told = [] if sentence is None else [paragraph(f"{sentence[0].upper()}{sentence[1:]}.")]
-    return section("latency", "Latency", counted, *told, figure(drawn, origin, data))
+    drawn_layers = _layer_times(page)
+    return section("latency", "Latency", counted, *told, figure(drawn, origin, data), *drawn_layers)
+
+
+def _layer_times(page: PageInputs) -> tuple[Markup, ...]:
+    """The cycles of each layer, where the device timed them."""
+    layers = page.report["latency"].get("layers")
+    if layers is None:
+        return ()
+    rows = [
+        (
+            layer["index"],
+            layer["op"],
+            "not timed" if layer["cycles"] is None else f"{layer['cycles']:,.0f}",
+            "-" if layer["us"] is None else f"{layer['us']:,.1f}",
+        )
+        for layer in layers["all"]
+    ]
+    columns = (
+        Column("layer", number=True),
+        Column("operator"),
+        Column("cycles, median", number=True),
+        Column("us", number=True),
+    )
+    caption = f"Cycles by layer, timed {layers['how']}, source {layers['source']}"
+    return (table(caption, columns, rows),)
 
 
 def _agreement(page: PageInputs) -> Section:

@@ -12,7 +12,6 @@ import numpy as np
 from compiler import CompileOptions
 from harness.artefacts import sha256
 from harness.compare import Comparison, LayerDifference, first_difference
-from harness.device import Inference
 from harness.estimate import estimate_program
 from harness.report.facts import LayerComparison, RunFacts
 from harness.report.versions import versions
@@ -33,7 +32,7 @@ def build_report(facts: RunFacts) -> dict[str, Any]:
         "samples": primary.samples,
         "agreement": _agreement(primary),
         "accuracy": {"golden": primary.accuracy_left, "device": primary.accuracy_right},
-        "latency": _latency(facts.inference, facts.device.clock_hz),
+        "latency": _latency(facts),
         "estimate": estimate_program(facts.compiled.program, board=facts.selection.name),
         "model": _model(facts),
         "data": _data(facts),
@@ -81,16 +80,41 @@ def _comparison(item: Comparison) -> dict[str, Any]:
     }
 
 
-def _latency(inference: Inference, clock_hz: int | None) -> dict[str, Any]:
-    cycles = inference.cycles
+def _latency(facts: RunFacts) -> dict[str, Any]:
+    cycles, clock_hz = facts.inference.cycles, facts.device.clock_hz
     if cycles is None:
-        return {"source": None, "cycles": None, "clock_hz": None, "median_us": None}
+        names = ("source", "cycles", "clock_hz", "median_us", "layers")
+        return dict.fromkeys(names)
     median = float(np.median(cycles))
     return {
-        "source": inference.latency_source,
+        "source": facts.inference.latency_source,
         "cycles": {"min": int(cycles.min()), "median": median, "max": int(cycles.max())},
         "clock_hz": clock_hz,
         "median_us": None if not clock_hz else median * 1e6 / clock_hz,
+        "layers": _layer_latency(facts),
+    }
+
+
+def _layer_latency(facts: RunFacts) -> dict[str, Any] | None:
+    """Median time of each layer; a layer that the device did not time has none."""
+    counted, clock_hz = facts.inference.layer_cycles, facts.device.clock_hz
+    if counted is None:
+        return None
+    medians = [float(value) or None for value in np.median(counted, axis=0)]
+    return {
+        "source": facts.inference.latency_source,
+        "how": "alone" if facts.selection.target == "npu" else "in the inference",
+        "all": [
+            {
+                "index": index,
+                "op": layer.op.name.lower(),
+                "cycles": cycles,
+                "us": None if cycles is None or not clock_hz else cycles * 1e6 / clock_hz,
+            }
+            for index, (layer, cycles) in enumerate(
+                zip(facts.compiled.program.layers, medians, strict=True)
+            )
+        ],
     }
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from harness.report.twin import against_estimate
 
 _BAR: Final = 30
+_SLOWEST: Final = 3
 _MOST_CLASSES: Final = 12
 """Classes up to which a confusion matrix fits a terminal."""
 
@@ -48,6 +49,8 @@ def _summary(report: Mapping[str, Any]) -> Table:
     table.add_row("accuracy, host TFLite", _percent(accuracy["golden"]))
     table.add_row("accuracy, device", _percent(accuracy["device"]))
     table.add_row("latency", _latency(report["latency"]))
+    if layers := report["latency"].get("layers"):
+        table.add_row("slowest layers", _slowest(layers))
     if report.get("estimate"):
         _estimate_rows(table, report["estimate"])
     if sentence := against_estimate(report):
@@ -155,6 +158,15 @@ def _layer_sentence(layers: Mapping[str, Any]) -> str:
 def _board(report: Mapping[str, Any]) -> str:
     asked = "" if report["board_asked"] == report["board"] else f", asked: {report['board_asked']}"
     return f"{report['board']} (source: {report['source']}, {report['backend']}{asked})"
+
+
+def _slowest(layers: Mapping[str, Any]) -> str:
+    timed = [layer for layer in layers["all"] if layer["cycles"] is not None]
+    if not timed:
+        return f"none was timed (source: {layers['source']})"
+    slowest = sorted(timed, key=lambda layer: -float(layer["cycles"]))[:_SLOWEST]
+    shown = ", ".join(f"{one['index']} {one['op']} {one['cycles']:.0f} cycles" for one in slowest)
+    return escape(f"{shown} (source: {layers['source']}, timed {layers['how']})")
 
 
 def _latency(latency: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ the SDK lies.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from compiler import AxonProgram
 from harness.board import Memory
@@ -20,7 +20,8 @@ from harness.vendor.driver import (
     DRIVER_SOURCES,
     MODEL_SOURCE,
     header_folders,
-    model_header,
+    layer_command_bytes,
+    model_headers,
     model_source,
     npu_model,
     sdk_part,
@@ -43,13 +44,16 @@ def npu_board_model(
     """
     model = npu_model(program, profile=profile)
     check_ram(model, memory, sum(buffer_bytes(code)))
-    needed = code.constant_bytes + code.command_buffer_bytes + len(model.image)
+    layers = layer_command_bytes(program, code)
+    needed = code.constant_bytes + code.command_buffer_bytes + len(model.image) + layers
     room = memory.flash_bytes - memory.slot_bytes
     if needed > room:
+        once_more = f", {layers} of commands of single layers" if layers else ""
+        advice = "leave out --layer-times or use" if layers else "use"
         raise ConfigError(
             f"the model needs {needed} bytes of flash ({code.constant_bytes} of constants, "
-            f"{code.command_buffer_bytes} of NPU commands, {len(model.image)} of description), the "
-            f"board has {room} for the firmware: use a smaller model"
+            f"{code.command_buffer_bytes} of NPU commands, {len(model.image)} of description"
+            f"{once_more}), the board has {room} for the firmware: {advice} a smaller model"
         )
     return model
 
@@ -69,13 +73,13 @@ def _more_than(used: int) -> int:
 def foreign_code(program: AxonProgram, code: Generated, model: FirmwareModel) -> ForeignCode:
     """Driver, library and generated model. Raises ToolchainError when the SDK lacks a part."""
     files = {f"{_FOLDER}/{part.name}": part for part in (*DRIVER_SOURCES, LIBRARY)}
-    header = model_header(program)
     interlayer, psum = buffer_bytes(code)
+    generated = model_headers(program, code)
     return ForeignCode(
         files={
             **{name: sdk_part(code.sdk, part).read_bytes() for name, part in files.items()},
             **_headers(code),
-            f"{_FOLDER}/{header}": code.headers[header],
+            **{f"{_FOLDER}/{name}": data for name, data in generated.items()},
             f"{_FOLDER}/{MODEL_SOURCE}": model_source(program, code, model).encode(),
         },
         sources=(*(f"{_FOLDER}/{part.name}" for part in DRIVER_SOURCES),
@@ -87,8 +91,12 @@ def foreign_code(program: AxonProgram, code: Generated, model: FirmwareModel) ->
             f"-DNRF_AXON_INTERLAYER_BUFFER_SIZE={interlayer}",
             f"-DNRF_AXON_PSUM_BUFFER_SIZE={psum}",
         ),
-        facts={"npu": code.facts()},
+        facts={"npu": _facts(program, code)},
     )  # fmt: skip
+
+
+def _facts(program: AxonProgram, code: Generated) -> dict[str, Any]:
+    return {**code.facts(), "layer_command_bytes": layer_command_bytes(program, code)}
 
 
 def _headers(code: Generated) -> dict[str, bytes]:
@@ -105,18 +113,17 @@ def _headers(code: Generated) -> dict[str, bytes]:
 def zephyr_addition(program: AxonProgram, code: Generated, model: FirmwareModel) -> ZephyrAddition:
     """The SDK as a Zephyr module, generated code, and the sizes of the buffers."""
     interlayer, psum = buffer_bytes(code)
-    header = model_header(program)
     return ZephyrAddition(
         module=code.sdk.path,
         version=code.sdk.version,
         fragment="npu",
         files={
-            header: code.headers[header],
+            **model_headers(program, code),
             MODEL_SOURCE: model_source(program, code, model).encode(),
         },
         settings={
             "CONFIG_NRF_AXON_INTERLAYER_BUFFER_SIZE": interlayer,
             "CONFIG_NRF_AXON_PSUM_BUFFER_SIZE": psum,
         },
-        facts={"npu": code.facts()},
+        facts={"npu": _facts(program, code)},
     )

@@ -106,14 +106,20 @@ class Generated:
 
 
 def generate(
-    compiled: Compiled, sdk: Sdk, vectors: Array | None = None, timeout_s: float | None = None
+    compiled: Compiled,
+    sdk: Sdk,
+    vectors: Array | None = None,
+    timeout_s: float | None = None,
+    *,
+    layer_models: bool = False,
 ) -> Generated:
     """Nordic's code for the NPU, and what its simulator computes.
 
     vectors: int8 [N, C, H, W] as the program takes them; they go into a header of test vectors.
     Without them one random vector is run, because only a run gives the ticks, and it leaves no
-    header. Raises UnsupportedError when the library refuses the program, ToolchainError when it
-    fails, crashes, does not return in time or leaves something else than was asked for.
+    header. layer_models: keep the header of the layers as models then, too. Raises UnsupportedError
+    when the library refuses the program, ToolchainError when it fails, crashes, does not return in
+    time or leaves something else than was asked for.
     """
     program = compiled.program
     inputs = _random_vector(program) if vectors is None else vectors
@@ -127,7 +133,8 @@ def generate(
         run = run_library(sdk.compiler_library, _arguments(prefix), folder, "infer", limit)
         if run.code != 0:
             raise _refused(run, program)
-        headers = _headers(folder / _OUT, prefix, with_vectors=vectors is not None)
+        wanted = _header_names(prefix, vectors is not None, layer_models)
+        headers = _headers(folder / _OUT, wanted)
         layers = _layers(folder / _OUT / _LAYERS, program, len(inputs))
     _check_header(headers[f"{prefix}_.h"].decode("utf-8", "replace"), program, sdk, run)
     return Generated(
@@ -199,11 +206,16 @@ def _where(run: LibraryRun, program: AxonProgram) -> str:
     return f"layer {index} ({program.layers[index].op.name.lower()})"
 
 
-def _headers(folder: Path, prefix: str, *, with_vectors: bool) -> dict[str, bytes]:
-    """The generated headers by name: the model, its layers as models, the test vectors."""
+def _header_names(prefix: str, vectors: bool, layer_models: bool) -> tuple[str, ...]:
+    """The model, its layers as models, the test vectors."""
     names = [f"{prefix}_.h"]
-    if with_vectors:
-        names += [f"{prefix}_layers_.h", f"{prefix}_test_vectors_.h"]
+    names += [f"{prefix}_layers_.h"] if vectors or layer_models else []
+    names += [f"{prefix}_test_vectors_.h"] if vectors else []
+    return tuple(names)
+
+
+def _headers(folder: Path, names: tuple[str, ...]) -> dict[str, bytes]:
+    """Generated headers by name."""
     headers = {}
     for name in names:
         try:

@@ -20,7 +20,7 @@ from harness.vendor.driver import (
     DRIVER_SOURCES,
     MODEL_SOURCE,
     header_folders,
-    model_header,
+    model_headers,
     model_source,
     npu_model,
     sdk_part,
@@ -109,8 +109,8 @@ def _compile_model(
     work: Path,
     includes: Sequence[str],
 ) -> None:
-    """The generated header as an object that says which Axon binary it comes from."""
-    header = model_header(program)
-    (work / header).write_bytes(code.headers[header])
+    """The generated headers as an object that says which Axon binary it comes from."""
+    for name, data in model_headers(program, code).items():
+        (work / name).write_bytes(data)
     (work / MODEL_SOURCE).write_text(model_source(program, code, model), encoding="ascii")
     _compile(work / MODEL_SOURCE, work / _MODEL_OBJECT, includes)

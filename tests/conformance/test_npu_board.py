@@ -17,7 +17,7 @@ from harness.firmware.build import FirmwareImage, build_firmware
 from harness.link import Link
 from harness.model_file import DEFAULT_MODEL
 from harness.vendor.board_firmware import buffer_bytes, foreign_code, npu_board_model
-from harness.vendor.driver import generate_for
+from harness.vendor.driver import generate_for, layer_command_bytes
 from harness.virtual.board import VirtualBoard
 from tests.support.golden import GOLDEN_DIR, golden_run
 from tests.support.npu_board import KIT, open_silent
@@ -27,19 +27,29 @@ COMPILERS = ("zig", "gcc")
 MODELS = ("ad_int8", "ic_int8", "kws_int8", "vww_int8")
 
 
-def build(program: AxonProgram, toolchain: str, folder: Path, profile: str = "") -> FirmwareImage:
+def build(
+    program: AxonProgram,
+    toolchain: str,
+    folder: Path,
+    profile: str = "",
+    *,
+    layer_models: bool = False,
+) -> FirmwareImage:
     real_sdk()
     if toolchain == "gcc" and shutil.which("arm-none-eabi-gcc") is None:
         pytest.skip("arm-none-eabi-gcc is not installed")
-    code = generate_for(program)
+    code = generate_for(program, layer_models=layer_models)
     assert KIT.memory is not None
     model = npu_board_model(program, code, KIT.memory, profile=profile)
     foreign = foreign_code(program, code, model)
     image = build_firmware(KIT, model, toolchain=toolchain, folder=folder, foreign=foreign)
     use = image.memory
     assert use.npu_bytes == sum(buffer_bytes(code))
-    generated = code.constant_bytes + code.command_buffer_bytes
-    assert 0 <= use.model_bytes - len(model.image) - generated < 600  # structures and alignment
+    layers = layer_command_bytes(program, code)
+    assert bool(layers) == layer_models
+    generated = code.constant_bytes + code.command_buffer_bytes + layers
+    structures = 600 + 300 * len(program.layers) * layer_models
+    assert 0 <= use.model_bytes - len(model.image) - generated < structures  # and alignment
     assert len(model.image) < 300
     assert use.ram_bytes <= KIT.memory.ram_bytes
     assert use.flash_bytes <= KIT.memory.flash_bytes - KIT.memory.slot_bytes
@@ -86,3 +96,17 @@ def test_mlperf_models_link_and_fit(name: str, toolchain: str, tmp_path: Path) -
     if not (GOLDEN_DIR / f"{name}.bin").is_file():
         pytest.skip(f"no recorded run {name} at {GOLDEN_DIR}")
     build(golden_run(name).program, toolchain, tmp_path)
+
+
+@pytest.mark.parametrize("toolchain", COMPILERS)
+def test_an_image_with_layer_models_links_and_boots(
+    toolchain: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = compile_model(DEFAULT_MODEL.read_bytes(), CompileOptions(name="digits"))
+    image = build(program, toolchain, tmp_path, layer_models=True)
+    board = open_silent(image.elf, monkeypatch)
+    try:
+        hello = Link(board).hello()
+        assert (hello.model_status, hello.layers) == (0, len(program.layers))
+    finally:
+        board.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from harness.board import load_boards
 from harness.board_device import BoardChoice, open_board_device, open_line
+from harness.link import RunOptions
 from harness.transport import Transport
 from tests.support.golden import GOLDEN_DIR, VECTORS, golden_parameters, golden_run
 from tests.support.vendor_sdk import real_sdk
@@ -72,3 +74,22 @@ def test_recorded_outputs_and_cycles(name: str, folder: Path) -> None:
         for vector in range(VECTORS):
             recorded = run.output(vector, position)
             assert np.array_equal(outputs[vector].ravel(), recorded.ravel()), (position, vector)
+
+
+@pytest.mark.parametrize("name", ["ad_int8", "ic_int8", "kws_int8", "kws_int32", "vww_int8"])
+def test_layer_models_run_and_leave_the_results_alone(name: str, folder: Path) -> None:
+    """Each layer has a launch of its own; what it takes on this machine is nobody's figure."""
+    if not (GOLDEN_DIR / f"{name}.bin").is_file():
+        pytest.skip(f"no recorded run {name} at {GOLDEN_DIR}")
+    run = golden_run(name)
+    choice = BoardChoice(firmware_folder=folder, layer_times=True)
+    with closing(open_board_device(load_boards()["vendor-sim"], run.program, choice)) as device:
+        result = device.infer(run.inputs[:2])
+        item = run.inputs[:1].transpose(0, 2, 3, 1).tobytes()
+        (raw,) = device.session.infer(item, RunOptions(with_layers=True))
+    assert result.layer_cycles is None
+    assert len(raw.layer_cycles) == len(run.program.layers)
+    assert min(raw.layer_cycles) > 0
+    for position, outputs in enumerate(result.outputs):
+        for vector in range(2):
+            assert np.array_equal(outputs[vector].ravel(), run.output(vector, position).ravel())

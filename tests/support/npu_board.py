@@ -13,7 +13,7 @@ from compiler import AxonProgram, Dims
 from harness.board import load_boards
 from harness.vendor.board_firmware import LIBRARY
 from harness.vendor.codegen import Generated
-from harness.vendor.driver import DRIVER_SOURCES, model_header
+from harness.vendor.driver import DRIVER_SOURCES, layers_header, model_header
 from harness.vendor.sdk import Sdk
 from harness.virtual.board import VirtualBoard, open_virtual_board
 from harness.virtual.chip import Chip
@@ -93,3 +93,18 @@ def made_up_code(program: AxonProgram, sdk: Sdk, **sizes: int) -> Generated:
         own_vectors=False,
         disagreements=(),
     )  # fmt: skip
+
+
+def with_layer_models(program: AxonProgram, code: Generated, words: int = 10) -> Generated:
+    """`code` with the one layer of `made_up_program` as a model. words: its commands."""
+    name = program.name.lower()
+    text = (
+        "#if (AXON_LAYER_TEST_START_LAYER<=0) && (AXON_LAYER_TEST_STOP_LAYER>=0)\n"
+        f"const uint32_t cmd_buffer_{name}_0_0[{words}] = {{1}};\n"
+        f"const nrf_axon_nn_compiled_model_layer_s model_{name}_0_0 = {{.layer_ndx = 0}};\n"
+        "#endif\n"
+        f"nrf_axon_nn_compiled_model_layer_s const *model_{name}_layer_list[] = {{\n"
+        f"    &model_{name}_0_0, NULL}};\n"
+    )
+    headers = {**code.headers, layers_header(program): text.encode()}
+    return dataclasses.replace(code, headers=headers)

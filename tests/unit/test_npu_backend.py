@@ -66,6 +66,12 @@ class Backend:
     def infer(self) -> int:
         return int(self.library.test_infer())
 
+    def infer_timed(self, *, each_layer: bool, variables: int = 0) -> tuple[int, int, list[int]]:
+        """Status, time of the model, times of the four layers."""
+        status = int(self.library.test_infer_timed(int(each_layer), variables))
+        times = (ctypes.c_int * 4).in_dll(self.library, "layer_times")
+        return status, self.get("model_time"), list(times)
+
     def output(self, index: int = 0, capacity: int = ELEMENTS) -> tuple[int, bytes]:
         to, written = ctypes.create_string_buffer(capacity), ctypes.c_uint32()
         status = self.library.test_get_output(index, to, capacity, ctypes.byref(written))
@@ -99,6 +105,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def backend(library: Path) -> Iterator[Backend]:
     made = Backend(library)
     yield made
+    made.set(refuse_layer=-1, fail_layer=-1)
     made.set(fail_init=0, fail_validate=0, fail_variables=0, fail_infer=0, no_input=0)
     made.library.test_extent(3, 3, 0)
 
@@ -205,3 +212,39 @@ def test_an_inference_that_fails_leaves_no_result(backend: Backend) -> None:
 def test_the_arena(backend: Backend) -> None:
     assert backend.open(image_bytes(), ARENA_BYTES - 1) == ARENA_TOO_SMALL
     assert backend.open(image_bytes(), ARENA_BYTES, shift=4) == IMAGE_ALIGNMENT
+
+
+def test_the_whole_model_is_timed_and_its_layers_when_asked(backend: Backend) -> None:
+    assert backend.open(image_bytes()) == OK
+    values = np.arange(ELEMENTS, dtype=np.int8).reshape(2, 3, 2)
+    found = []
+    for each_layer in (False, True):
+        assert backend.set_input(values) == OK
+        found.append(backend.infer_timed(each_layer=each_layer))
+        assert backend.get("layers_timed") == (3 if each_layer else 0)
+        status, raw = backend.output()
+        assert status == OK
+        assert np.array_equal(np.frombuffer(raw, np.int8).reshape(2, 3, 2), values + 1)
+    assert found == [(OK, 1000, [0, 0, 0, 0]), (OK, 1000, [10, 0, 12, 13])]
+
+
+@pytest.mark.parametrize("fault", ["refuse_layer", "fail_layer"])
+def test_a_layer_that_the_driver_refuses_is_left_out(fault: str, backend: Backend) -> None:
+    assert backend.open(image_bytes()) == OK
+    assert backend.set_input(np.zeros(ELEMENTS)) == OK
+    backend.set(**{fault: 2})
+    assert backend.infer_timed(each_layer=True) == (OK, 1000, [10, 0, 0, 13])
+    assert backend.output()[0] == OK
+
+
+def test_layers_of_a_model_with_variables_are_left_alone(backend: Backend) -> None:
+    assert backend.open(image_bytes()) == OK
+    assert backend.set_input(np.zeros(ELEMENTS)) == OK
+    assert backend.infer_timed(each_layer=True, variables=1) == (OK, 1000, [0, 0, 0, 0])
+
+
+def test_no_layer_is_timed_after_a_failure(backend: Backend) -> None:
+    assert backend.open(image_bytes()) == OK
+    assert backend.set_input(np.zeros(ELEMENTS)) == OK
+    backend.set(fail_infer=1)
+    assert backend.infer_timed(each_layer=True) == (BACKEND, 0, [0, 0, 0, 0])

@@ -17,8 +17,9 @@ from harness.board_device import BoardChoice, open_board_device
 from harness.cli import main
 from harness.errors import ConfigError, DeviceFault, ExitCode, ToolchainError
 from harness.firmware.build import FirmwareImage, build_firmware
-from harness.link import Link
+from harness.link import Link, RunOptions
 from harness.vendor.board_firmware import LIBRARY, buffer_bytes, foreign_code, npu_board_model
+from harness.vendor.driver import layer_command_bytes
 from harness.vendor.sdk import VARIABLE
 from tests.support.npu_board import (
     DIMS,
@@ -30,6 +31,7 @@ from tests.support.npu_board import (
     made_up_program,
     made_up_sdk,
     open_silent,
+    with_layer_models,
 )
 
 PROGRAM = made_up_program()
@@ -44,8 +46,12 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirmwareImage]:
         yield built(folder, KIT)
 
 
-def built(folder: Path, board: BoardSpec, toolchain: str = "zig") -> FirmwareImage:
+def built(
+    folder: Path, board: BoardSpec, toolchain: str = "zig", *, layer_models: bool = False
+) -> FirmwareImage:
     code = made_up_code(PROGRAM, made_up_sdk(folder / "sdk"))
+    if layer_models:
+        code = with_layer_models(PROGRAM, code)
     assert board.memory is not None
     model = npu_board_model(PROGRAM, code, board.memory)
     foreign = foreign_code(PROGRAM, code, model)
@@ -92,6 +98,32 @@ def test_an_inference_ends_with_the_npus_interrupt(link: Link) -> None:
         assert found.ravel().tolist() == expected.tolist()
 
 
+def test_layers_are_not_timed_without_their_models(link: Link) -> None:
+    (result,) = link.infer(bytes(ELEMENTS), RunOptions(with_layers=True))
+    assert result.cycles_median > 0
+    assert result.layer_cycles == (0,)
+
+
+def test_layers_are_timed_after_the_model_by_models_of_their_own(
+    link: Link, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = bytes(range(ELEMENTS))
+    (plain,) = link.infer(values)
+    monkeypatch.setattr("harness.vendor.driver._SHORTEST_LIMIT_CYCLES", 200_000)
+    image = built(tmp_path, KIT, layer_models=True)
+    assert json.loads(image.manifest.read_text("utf-8"))["npu"]["layer_command_bytes"] == 40
+    with closing(open_silent(image.elf, monkeypatch)) as board:
+        timed = Link(board)
+        timed.hello()
+        (result,) = timed.infer(values, RunOptions(laps=2, with_layers=True))
+        (untimed,) = timed.infer(values)
+    assert result.outputs == untimed.outputs == plain.outputs
+    assert len(result.layer_cycles) == 1
+    assert 0 < result.layer_cycles[0] < result.cycles_median
+    assert result.cycles_max < 2 * plain.cycles_max
+    assert untimed.layer_cycles == ()
+
+
 def test_an_inference_that_fails_is_an_error_of_the_backend(link: Link) -> None:
     with pytest.raises(DeviceFault, match="backend"):
         link.infer(bytes([126] + [0] * (ELEMENTS - 1)))
@@ -114,6 +146,21 @@ def test_a_model_that_is_too_big_for_the_board(tmp_path: Path) -> None:
     large = made_up_code(PROGRAM, sdk, constant_bytes=2_000_000)
     with pytest.raises(ConfigError, match=r"2000000 of constants.* the board has 1560576"):
         npu_board_model(PROGRAM, large, KIT.memory)
+
+
+def test_layer_models_count_when_a_model_is_too_big(tmp_path: Path) -> None:
+    assert KIT.memory is not None
+    code = with_layer_models(PROGRAM, made_up_code(PROGRAM, made_up_sdk(tmp_path)), words=400_000)
+    assert layer_command_bytes(PROGRAM, code) == 1_600_000
+    with pytest.raises(
+        ConfigError, match=r"1600000 of commands of single layers.* leave out --layer-times"
+    ):
+        npu_board_model(PROGRAM, code, KIT.memory)
+
+
+def test_layer_times_are_for_the_npu(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["build", "--board", "nrf54lm20dk", "--layer-times"]) == ExitCode.INPUT
+    assert "--layer-times is for --target npu" in capsys.readouterr().err
 
 
 def test_buffers_are_whole_words_and_more_than_the_model_uses(tmp_path: Path) -> None:
@@ -184,7 +231,7 @@ def test_a_session_builds_for_the_target_that_was_chosen(
 ) -> None:
     monkeypatch.setattr("harness.vendor.driver._SHORTEST_LIMIT_CYCLES", 200_000)
     code = made_up_code(PROGRAM, made_up_sdk(tmp_path / "sdk"))
-    monkeypatch.setattr("harness.vendor.driver.generate_for", lambda _: code)
+    monkeypatch.setattr("harness.vendor.driver.generate_for", lambda _, **__: code)
     monkeypatch.setattr("harness.vendor.sdk.find_sdk", lambda: code.sdk)
     monkeypatch.setattr("harness.virtual.machine.Chip", SilentNpu)
     choice = BoardChoice(firmware_folder=image.manifest.parent.parent, target="npu")

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from harness.artefacts import json_bytes, npz_bytes, write_bytes
 from harness.device import Inference
+from harness.report.html import PageInputs, render
 from harness.report.json_report import SCHEMA, build_report
 from harness.report.table import print_report
 from harness.report.twin import against_estimate
@@ -59,8 +60,36 @@ def test_measured_cycles_carry_source_and_clock(result: RunResult) -> None:
         "cycles": {"min": 1000, "median": 1100.0, "max": 1300},
         "clock_hz": 128_000_000,
         "median_us": pytest.approx(8.59375),
+        "layers": None,
     }
     assert "1100 cycles, 8.6 us (source: board)" in shown(report)
+
+
+def test_times_of_layers_carry_source_and_how(result: RunResult) -> None:
+    from dataclasses import replace
+
+    counts = np.zeros((3, 15), np.int64)
+    counts[:, 4] = (700, 900, 800)
+    counts[:, 9] = 128
+    inference = Inference(result.facts.inference.outputs, np.full(3, 1000), counts, "board")
+    facts = replace(
+        result.facts,
+        inference=inference,
+        device=replace(result.facts.device, clock_hz=128_000_000),
+        selection=replace(result.facts.selection, target="npu"),
+    )
+    report = build_report(facts)
+    layers = report["latency"]["layers"]
+    assert (layers["source"], layers["how"], len(layers["all"])) == ("board", "alone", 15)
+    assert layers["all"][9] == {"index": 9, "op": "conv2d", "cycles": 128.0, "us": 1.0}
+    assert layers["all"][0] == {"index": 0, "op": "conv2d", "cycles": None, "us": None}
+    text = " ".join(shown(report, 200).split())
+    assert "4 conv2d 800 cycles, 9 conv2d 128 cycles (source: board, timed alone)" in text
+    page = render(PageInputs(report, facts.dataset.inputs, inference.cycles, {}))
+    assert "Cycles by layer, timed alone, source board" in page
+    assert page.count("not timed") == 13
+    nothing = build_report(replace(facts, inference=replace(inference, layer_cycles=0 * counts)))
+    assert "none was timed (source: board)" in shown(nothing)
 
 
 def test_a_measured_npu_is_held_against_the_estimate(result: RunResult) -> None:

@@ -23,10 +23,17 @@ from compiler import (
 )
 from harness.cli import main
 from harness.compiled import Compiled, Source, gather
-from harness.errors import ToolchainError
+from harness.errors import ConfigError, ToolchainError
 from harness.model_file import DEFAULT_DATA, DEFAULT_MODEL
 from harness.vendor import codegen, worker
 from harness.vendor.codegen import generate
+from harness.vendor.driver import (
+    generate_for,
+    layers_header,
+    model_header,
+    model_source,
+    npu_model,
+)
 from harness.vendor.process import last_lines, run_library
 from harness.vendor.result_codes import REFUSALS, Fault, refusal_of
 from harness.vendor.sdk import VARIABLE, Sdk, find_sdk
@@ -96,6 +103,24 @@ def test_a_persistent_variable_has_no_row(sdk: Sdk, simulate: Callable[[str], No
     assert made.layers[0][place].size == 0
     assert made.layers[0][-1].shape == program.layers[-1].output_dims.shape
     assert made.disagreements == ()
+
+
+def test_layer_models_without_vectors(
+    compiled: Compiled, sdk: Sdk, simulate: Callable[[str], None]
+) -> None:
+    simulate(random_rows(compiled.program))
+    made = generate(compiled, sdk, layer_models=True)
+    header = layers_header(compiled.program)
+    assert set(made.headers) == {model_header(compiled.program), header}
+    assert '#include "' + header in model_source(
+        compiled.program, made, npu_model(compiled.program)
+    )
+
+
+def test_layers_of_a_model_with_variables_cannot_be_timed() -> None:
+    program = compile_model(build_model("variable"), CompileOptions(name="state"))
+    with pytest.raises(ConfigError, match=r"state has persistent variables.* --layer-times"):
+        generate_for(program, layer_models=True)
 
 
 def random_rows(program: AxonProgram) -> str:

@@ -3,8 +3,8 @@
  *
  * The model is linked in; the image says what it is. Opening an image with another hash is refused.
  * The arena holds the packed input, then the packed outputs, each on a 32-bit boundary, all
- * [channel][height][width] as the driver takes and gives them. Layers are not timed one by one: the
- * command buffer runs as a whole, and hooks are not called.
+ * [channel][height][width] as the driver takes and gives them. One command buffer is the whole
+ * model, so layers are timed afterwards, each as a model of its own.
  */
 #include "npu_model.h"
 
@@ -140,9 +140,38 @@ static axr_status_t npu_set_input(axr_instance_t *instance, const void *input, u
     return AXR_OK;
 }
 
+/* Runs `model`; time in units of now(), 0 without a hook. */
+static nrf_axon_result_e run_timed(const nrf_axon_nn_compiled_model_s *model, const int8_t *input,
+                                   int8_t *output, const axr_layer_hook_t *hook, uint64_t *elapsed)
+{
+    const uint64_t started = hook == NULL ? 0U : hook->now();
+    const nrf_axon_result_e result = nrf_axon_nn_model_infer_sync(model, input, output);
+    *elapsed = hook == NULL ? 0U : hook->now() - started;
+    return result;
+}
+
+/* Each layer by itself, on whatever the buffers hold: how long the NPU takes does not depend on it.
+ * The outputs are in the arena already. Layers that the driver refuses are left out. A model with
+ * persistent variables is left alone, because its layers would change them. */
+static void time_layers(const axr_layer_hook_t *hook)
+{
+    if (axr_npu_model->persistent_vars.count != 0U) {
+        return;
+    }
+    for (uint32_t i = 0; i < axr_npu_layer_count; i++) {
+        const nrf_axon_nn_compiled_model_layer_s *layer = axr_npu_layers[i];
+        if (layer == NULL || nrf_axon_nn_model_validate(&layer->base) != NRF_AXON_RESULT_SUCCESS) {
+            continue;
+        }
+        uint64_t elapsed = 0;
+        if (run_timed(&layer->base, NULL, NULL, hook, &elapsed) >= NRF_AXON_RESULT_SUCCESS) {
+            hook->after_layer(hook->user, layer->layer_ndx, elapsed);
+        }
+    }
+}
+
 static axr_status_t npu_infer(axr_instance_t *instance, const axr_layer_hook_t *hook)
 {
-    (void)hook;
     if (instance->state == AXR_STATE_EMPTY) {
         return AXR_NO_MODEL;
     }
@@ -150,14 +179,21 @@ static axr_status_t npu_infer(axr_instance_t *instance, const axr_layer_hook_t *
         return AXR_NO_INPUT;
     }
     const axr_image_t image = axr_image_view(instance->image);
+    uint64_t elapsed = 0;
     const nrf_axon_result_e result =
-        nrf_axon_nn_model_infer_sync(axr_npu_model, (const int8_t *)instance->arena,
-                                     (int8_t *)instance->arena + output_offset(&image, 0));
+        run_timed(axr_npu_model, (const int8_t *)instance->arena,
+                  (int8_t *)instance->arena + output_offset(&image, 0), hook, &elapsed);
     if (result < NRF_AXON_RESULT_SUCCESS) {
         instance->state = AXR_STATE_OPEN;
         return AXR_BACKEND;
     }
     instance->state = AXR_STATE_RESULT;
+    if (hook != NULL) {
+        hook->after_model(hook->user, elapsed);
+        if (hook->each_layer) {
+            time_layers(hook);
+        }
+    }
     return AXR_OK;
 }
 

@@ -23,6 +23,7 @@ typedef struct job {
 typedef struct trace {
     const uint8_t *arena;
     uint32_t arena_bytes;
+    uint64_t layers;
 } trace_t;
 
 static void *allocate(size_t bytes)
@@ -57,20 +58,29 @@ static uint64_t ticks(void)
 
 static void after_layer(void *user, uint32_t layer, uint64_t elapsed)
 {
-    const trace_t *trace = user;
+    trace_t *trace = user;
     if (elapsed != 1U) {
         abort(); /* one call of ticks() before and one after each layer */
     }
+    trace->layers++;
     put(&layer, 4);
     put(trace->arena, trace->arena_bytes);
+}
+
+static void after_model(void *user, uint64_t elapsed)
+{
+    const trace_t *trace = user;
+    if (elapsed != trace->layers) {
+        abort(); /* the sum of the layers' times */
+    }
 }
 
 static void infer(axr_instance_t *instance, const axr_model_info_t *info, const void *input,
                   uint32_t input_bytes)
 {
     const uint32_t end = 0xFFFFFFFFU;
-    trace_t trace = {instance->arena, info->arena_bytes};
-    const axr_layer_hook_t hook = {ticks, after_layer, &trace};
+    trace_t trace = {instance->arena, info->arena_bytes, 0};
+    const axr_layer_hook_t hook = {ticks, after_layer, after_model, &trace, true};
     if (axr_backend_cpu.set_input(instance, input, input_bytes) != AXR_OK ||
         axr_backend_cpu.infer(instance, &hook) != AXR_OK) {
         abort();

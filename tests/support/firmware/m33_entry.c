@@ -35,6 +35,12 @@ static void after_layer(void *user, uint32_t layer, uint64_t elapsed)
     MARKER = layer;
 }
 
+static void after_model(void *user, uint64_t elapsed)
+{
+    (void)user;
+    (void)elapsed;
+}
+
 /* All outputs, one after the other; box->output_bytes becomes their size. */
 static uint32_t get_outputs(mailbox_t *box)
 {
@@ -53,7 +59,7 @@ static uint32_t get_outputs(mailbox_t *box)
 
 __attribute__((used)) void entry(void)
 {
-    const axr_layer_hook_t hook = {no_time, after_layer, NULL};
+    const axr_layer_hook_t hook = {no_time, after_layer, after_model, NULL, false};
     const axr_backend_t *cpu = &axr_backend_cpu;
     mailbox_t *box = MAILBOX;
     uint32_t status = cpu->open(&instance, (const uint8_t *)box->image, box->image_bytes,
