@@ -6,7 +6,7 @@
 
 The data are the handwritten digits that scikit-learn carries (UCI, CC BY 4.0); the network has the
 ResNet8 topology of MLPerf Tiny's image classification. TensorFlow and scikit-learn come with
-`pip install "axonrig[train]"`; `--evaluate` needs neither. Seeds, split and settings are the
+`pip install ".[train]"`; `--evaluate` needs neither. Seeds, split and settings are the
 constants below: there is nothing to tune from the command line, so that a run can be repeated.
 """
 
@@ -78,7 +78,7 @@ def require(module: str, package: str) -> Any:
     except ImportError as error:
         raise MissingPackage(
             f"{package} cannot be imported ({error}); "
-            f'install it with: pip install "axonrig[train]", or: pip install {package}'
+            f'install it with: pip install ".[train]", or: pip install {package}'
         ) from error
 
 

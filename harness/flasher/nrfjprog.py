@@ -68,7 +68,7 @@ def _api() -> Iterator[tuple[Any, Any]]:
         from pynrfjprog import HighLevel
     except ImportError:
         raise ToolchainError(
-            "the package 'pynrfjprog' is missing: pip install 'axonrig[nrfjprog]' (it knows nRF52, "
+            "the package 'pynrfjprog' is missing: pip install '.[nrfjprog]' (it knows nRF52, "
             "nRF53 and nRF91 only), or use --flasher nrfutil"
         ) from None
     with _mapped("opening the J-Link library"), HighLevel.API() as api:

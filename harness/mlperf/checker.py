@@ -42,7 +42,7 @@ def find_checker(given: Path | None) -> Path | None:
         raise ConfigError(f"{folder} is no checkout of mlcommons/tiny: it lacks {SCRIPT}")
     if importlib.util.find_spec("pandas") is None:
         raise ToolchainError(
-            "the submission checker needs pandas: pip install 'axonrig[mlperf]', or leave out "
+            "the submission checker needs pandas: pip install '.[mlperf]', or leave out "
             f"--checker and {VARIABLE}"
         )
     return script.resolve()

@@ -681,7 +681,7 @@ def test_a_float_model_without_tensorflow(
     assert main(["compile", str(workspace / "job.yaml")]) == 5
     message = only_error(capsys)
     assert "TensorFlow is needed to quantize a float_model and is not installed" in message
-    assert "axonrig[train]" in message
+    assert "'.[train]'" in message
 
 
 def test_a_float_model_beside_an_int8_one_is_only_a_note(

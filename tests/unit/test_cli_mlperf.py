@@ -242,7 +242,7 @@ def test_the_checker_needs_pandas(
     tiny = checkout(tmp_path / "tiny", "")
     words = ["--models", str(models), "--checker", str(tiny), "--out", str(tmp_path / "out")]
     assert main(["mlperf", *words]) == ExitCode.TOOL
-    assert "pip install 'axonrig[mlperf]'" in capsys.readouterr().err
+    assert "pip install '.[mlperf]'" in capsys.readouterr().err
 
 
 def test_the_command_starts_without_heavy_imports() -> None:

@@ -184,7 +184,7 @@ def test_script_names_the_package_that_is_missing(
     assert done.returncode == ExitCode.TOOL
     [line] = done.stderr.splitlines()
     assert line.startswith(f"train_digits: {package} cannot be imported")
-    assert 'pip install "axonrig[train]"' in line
+    assert 'pip install ".[train]"' in line
     assert not target.exists()
 
 
