@@ -51,6 +51,7 @@ from compiler.pipeline import Translation, check_name, compile_model, translate
 from compiler.plain_yaml import load as load_yaml
 from compiler.printer import dump
 from compiler.reference import (
+    MOVES_DATA,
     Execution,
     dequantize_output,
     execute_layer,
@@ -69,6 +70,7 @@ __all__ = [
     "COST_FLAGS",
     "EXTERNAL_INPUT",
     "LOG_LEVELS",
+    "MOVES_DATA",
     "Activation",
     "Advice",
     "Arch",

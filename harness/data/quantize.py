@@ -80,8 +80,8 @@ def _tensorflow(purpose: str) -> Any:
         import tensorflow  # type: ignore[import-untyped,unused-ignore]  # an optional package
     except ImportError as error:
         raise ToolchainError(
-            f"TensorFlow is needed {purpose} and is not installed: pip install '.[train]', "
-            "or give an int8 tflite_model instead"
+            f"TensorFlow is needed {purpose} and is not installed: pip install '.[train]' in a "
+            "checkout of axonrig, or give an int8 tflite_model instead"
         ) from error
     return tensorflow
 

@@ -68,8 +68,8 @@ def _api() -> Iterator[tuple[Any, Any]]:
         from pynrfjprog import HighLevel
     except ImportError:
         raise ToolchainError(
-            "the package 'pynrfjprog' is missing: pip install '.[nrfjprog]' (it knows nRF52, "
-            "nRF53 and nRF91 only), or use --flasher nrfutil"
+            "the package 'pynrfjprog' is missing: pip install '.[nrfjprog]' in a checkout of "
+            "axonrig (it knows nRF52, nRF53 and nRF91 only), or use --flasher nrfutil"
         ) from None
     with _mapped("opening the J-Link library"), HighLevel.API() as api:
         yield HighLevel, api

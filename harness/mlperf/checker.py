@@ -42,8 +42,8 @@ def find_checker(given: Path | None) -> Path | None:
         raise ConfigError(f"{folder} is no checkout of mlcommons/tiny: it lacks {SCRIPT}")
     if importlib.util.find_spec("pandas") is None:
         raise ToolchainError(
-            "the submission checker needs pandas: pip install '.[mlperf]', or leave out "
-            f"--checker and {VARIABLE}"
+            "the submission checker needs pandas: pip install '.[mlperf]' in a checkout of "
+            f"axonrig, or leave out --checker and {VARIABLE}"
         )
     return script.resolve()
 

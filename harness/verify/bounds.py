@@ -28,7 +28,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from compiler import Layer, Op
+from compiler import MOVES_DATA, Layer, Op
 from harness.golden import Graph, TensorInfo
 
 IntArray = npt.NDArray[np.int64]
@@ -40,19 +40,6 @@ _LARGEST_PRODUCT: Final = 255 * 255
 """Of two codes without their zero points."""
 _SLACK: Final = 2.0**-6
 """TFLite's own multipliers are rounded to 31 bits and its biases to integers."""
-_MOVES: Final = frozenset(
-    {
-        Op.MAX_POOL,
-        Op.CHANNEL_PAD,
-        Op.PERSISTENT_VARIABLE,
-        Op.CONCATENATE,
-        Op.STRIDED_SLICE,
-        Op.RESHAPE,
-        Op.SPACE_TO_BATCH,
-        Op.BATCH_TO_SPACE,
-        Op.RESIZE_NEAREST,
-    }
-)
 _FUSED: Final = frozenset({"RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU"})
 
 
@@ -92,7 +79,7 @@ EXACT: Final = Deviation(0.0, np.zeros(1))
 def deviation_of(layer: Layer, operands: Sequence[Deviation]) -> Deviation:
     """Of a layer, from its operands'."""
     arriving = _gain(layer) * max((item.largest for item in operands), default=0.0)
-    if layer.op in _MOVES:
+    if layer.op in MOVES_DATA:
         return Deviation(arriving, np.zeros(1))
     return Deviation(_HALF + arriving, _multiplier_error(layer))
 
@@ -107,7 +94,7 @@ def _multiplier_error(layer: Layer) -> FloatArray:
 
 def _gain(layer: Layer) -> float:
     """Steps of the output by which one step of every operand moves it, at most."""
-    if layer.op in _MOVES:
+    if layer.op in MOVES_DATA:
         return 1.0
     if layer.op.on_cpu or layer.multipliers is None or layer.shifts is None:
         return 0.0  # a softmax, sigmoid or tanh reads steps of 2^-12
