@@ -92,12 +92,12 @@ def read_manifest(path: Path) -> Manifest:
 def read_object(path: Path, most_bytes: int) -> dict[str, Any]:
     """A JSON object from a file of at most `most_bytes`. Raises ConfigError."""
     try:
-        size = path.stat().st_size
-        if size > most_bytes:
-            raise ConfigError(f"{path} has {size} bytes; at most {most_bytes} are read")
-        data = path.read_bytes()
+        with path.open("rb") as stream:
+            data = stream.read(most_bytes + 1)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > most_bytes:
+        raise ConfigError(f"{path} has more than {most_bytes} bytes; expected a manifest or report")
     return parse_object(data, path)
 
 

@@ -19,13 +19,13 @@ from harness.artefacts import json_bytes, sha256, write_bytes
 from harness.board import BoardSpec, Memory
 from harness.cache import cache_dir
 from harness.errors import ConfigError, ToolchainError
+from harness.firmware import FIRMWARE
 from harness.firmware.board_header import board_header, memory_script
 from harness.firmware.cross_compiler import Toolchain, choose_toolchain
 from harness.firmware.image import LoadedElf, MemoryUse, intel_hex, load_elf, memory_use
 from harness.firmware.source import MODEL_FILE, FirmwareModel, render
 from harness.tool_process import run_logged
 
-FIRMWARE: Final = Path(__file__).parents[2] / "firmware"
 SCHEMA: Final = 1
 IMAGE_NAME: Final = "firmware"
 """Stem of the files of a build."""

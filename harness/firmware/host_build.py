@@ -18,10 +18,10 @@ from typing import Final, Literal
 from harness.artefacts import write_bytes
 from harness.cache import cache_dir
 from harness.errors import ToolchainError
+from harness.firmware import FIRMWARE
 from harness.firmware.source import MODEL_FILE, FirmwareModel, render
 from harness.tool_process import run_logged
 
-FIRMWARE: Final = Path(__file__).parents[2] / "firmware"
 ZIG_CC: Final = (sys.executable, "-m", "ziglang", "cc")
 WARNINGS: Final = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-Wconversion")
 

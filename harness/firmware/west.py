@@ -18,7 +18,8 @@ from harness.artefacts import json_bytes, sha256, write_bytes
 from harness.board import BoardSpec
 from harness.cache import cache_dir
 from harness.errors import ConfigError, ToolchainError
-from harness.firmware.build import FIRMWARE, IMAGE_NAME, SCHEMA, FirmwareImage
+from harness.firmware import FIRMWARE
+from harness.firmware.build import IMAGE_NAME, SCHEMA, FirmwareImage
 from harness.firmware.image import load_elf, memory_use
 from harness.firmware.source import MODEL_FILE, FirmwareModel, render
 from harness.tool_process import find_tool, run_logged

@@ -13,7 +13,8 @@ from compiler import AxonProgram
 from harness.artefacts import write_bytes
 from harness.cache import cache_dir
 from harness.errors import ToolchainError
-from harness.firmware.host_build import FIRMWARE, ZIG_CC, HostFirmware, build_host, run_compiler
+from harness.firmware import FIRMWARE
+from harness.firmware.host_build import ZIG_CC, HostFirmware, build_host, run_compiler
 from harness.firmware.source import FirmwareModel
 from harness.vendor.codegen import Generated
 from harness.vendor.driver import (

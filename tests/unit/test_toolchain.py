@@ -13,7 +13,8 @@ import pytest
 from compiler import CompileOptions, compile_model
 from harness.board import BoardSpec, load_boards
 from harness.errors import ConfigError, ToolchainError
-from harness.firmware.build import FIRMWARE, build_firmware, firmware_model
+from harness.firmware import FIRMWARE
+from harness.firmware.build import build_firmware, firmware_model
 from harness.firmware.cross_compiler import COMPILERS, choose_toolchain
 from harness.firmware.host_build import build_host
 from harness.firmware.image import intel_hex, load_elf

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from harness.firmware.build import FIRMWARE
+from harness.firmware import FIRMWARE
 from harness.firmware.image import intel_hex, load_elf
 from harness.firmware.source import FirmwareModel
 from harness.firmware.west import ZephyrAddition, build_zephyr
