@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.board import BoardSpec, resolve
-from harness.cli.target_argument import add_target_argument
+from harness.cli.board_arguments import add_target_argument
 from harness.connected import as_connected, find_connected
 from harness.firmware.build import FirmwareImage
 from harness.firmware.prepared import BuildChoice

@@ -8,7 +8,7 @@ from typing import Final
 
 from rich.console import Console
 
-from harness.cli.target_argument import add_target_argument
+from harness.cli.board_arguments import add_board_arguments
 from harness.errors import ExitCode
 from harness.mlperf.performance import AIM_S
 from harness.mlperf.plan import MODES, SUBMISSION, MlperfRequest
@@ -21,7 +21,7 @@ _PLAIN_WIDTH: Final = 150
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--board", default="sim", help="board, family or 'sim' (default: sim)")
+    add_board_arguments(parser)
     parser.add_argument(
         "--benchmark",
         default="all",
@@ -65,14 +65,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="checkout of mlcommons/tiny: run its submission checker (default: $MLPERF_TINY_PATH)",
     )
-    parser.add_argument(
-        "--require-hardware",
-        action="store_true",
-        help="stop when no board is connected, instead of falling back to the simulator",
-    )
-    parser.add_argument("--serial-number", metavar="S", help="probe of the board, when several fit")
-    parser.add_argument("--port", metavar="P", help="serial port or URL of the board")
-    add_target_argument(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:

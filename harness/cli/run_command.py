@@ -8,7 +8,7 @@ from typing import Final
 
 from rich.console import Console
 
-from harness.cli.target_argument import add_target_argument
+from harness.cli.board_arguments import add_board_arguments
 from harness.errors import ConfigError, ExitCode
 from harness.golden import KernelSet
 from harness.report.progress import progress_bar
@@ -25,15 +25,7 @@ _PLAIN_WIDTH: Final = 120
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--board", default="sim", help="board, family or 'sim' (default: sim)")
-    parser.add_argument(
-        "--require-hardware",
-        action="store_true",
-        help="stop when no board is connected, instead of falling back to the simulator",
-    )
-    parser.add_argument("--serial-number", metavar="S", help="probe of the board, when several fit")
-    parser.add_argument("--port", metavar="P", help="serial port or URL of the board")
-    add_target_argument(parser)
+    add_board_arguments(parser)
     parser.add_argument(
         "--layer-times", action="store_true", help="let the board time each layer, too"
     )

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from harness.cli.target_argument import add_target_argument
+from harness.cli.board_arguments import add_connection_arguments, add_target_argument
 from harness.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
@@ -47,8 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--toolchain", choices=("zig", "gcc"), help="compiler (default: board's)")
     add_target_argument(parser)
-    parser.add_argument("--serial-number", metavar="S", help="probe, when several fit")
-    parser.add_argument("--port", metavar="P", help="serial port or URL of the board")
+    add_connection_arguments(parser)
     parser.add_argument(
         "--allow-erase-all", action="store_true", help="erase a locked chip whole if it must be"
     )

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from harness.cli.target_argument import add_target_argument
+from harness.cli.board_arguments import add_connection_arguments, add_target_argument
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:  # Start-up time is import time.
@@ -40,8 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="B",
         help="also this board, real or emulated; may be given several times",
     )
-    parser.add_argument("--serial-number", metavar="S", help="probe of the board, when several fit")
-    parser.add_argument("--port", metavar="P", help="serial port or URL of the board")
+    add_connection_arguments(parser)
     add_target_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the content of verify.json")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write every result here")
