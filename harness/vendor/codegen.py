@@ -32,7 +32,7 @@ SOFTMAX_TOLERANCE: Final = 2.0**-13
 """As a probability. Twice what the recorded runs need (docs/vendor-backend.md)."""
 
 _LIBRARY_WORD_BYTES: Final = 8
-_CHIP_WORD_BYTES: Final = 4
+CHIP_WORD_BYTES: Final = 4
 """Commands are words as wide as an address; the library counts those of its own machine."""
 
 _BINARY: Final = "program.bin"
@@ -142,7 +142,7 @@ def generate(
         constant_bytes=run.constant_bytes,
         interlayer_bytes=run.interlayer_bytes,
         psum_bytes=run.psum_bytes,
-        command_buffer_bytes=run.command_buffer_bytes * _CHIP_WORD_BYTES // _LIBRARY_WORD_BYTES,
+        command_buffer_bytes=run.command_buffer_bytes * CHIP_WORD_BYTES // _LIBRARY_WORD_BYTES,
         ticks=run.ticks,
         headers=headers,
         layers=layers,

@@ -12,7 +12,7 @@ from harness.compiled import Source, gather
 from harness.errors import ConfigError, ToolchainError
 from harness.firmware.build import model_of
 from harness.firmware.source import FirmwareModel
-from harness.vendor.codegen import Generated, generate, prefix_of
+from harness.vendor.codegen import CHIP_WORD_BYTES, Generated, generate, prefix_of
 from harness.vendor.sdk import Sdk, find_sdk
 
 DRIVER_SOURCES: Final = (
@@ -28,7 +28,6 @@ _PATIENCE: Final = 10
 """How many times the simulated cycles an inference may take before the NPU counts as stuck."""
 
 
-_COMMAND_BYTES: Final = 4
 _LAYER_COMMANDS: Final = re.compile(rb"\bcmd_buffer_\w+\[(\d{1,9})\]\s*=")
 
 
@@ -92,7 +91,7 @@ def model_headers(program: AxonProgram, code: Generated) -> dict[str, bytes]:
 def layer_command_bytes(program: AxonProgram, code: Generated) -> int:
     """Flash that the commands of all layer models take on the chip; 0 without layer models."""
     text = code.headers.get(layers_header(program), b"")
-    return _COMMAND_BYTES * sum(int(count) for count in _LAYER_COMMANDS.findall(text))
+    return CHIP_WORD_BYTES * sum(int(count) for count in _LAYER_COMMANDS.findall(text))
 
 
 def model_source(program: AxonProgram, code: Generated, model: FirmwareModel) -> str:
