@@ -238,7 +238,7 @@ def test_pynrfjprog_is_for_older_families(
     with pytest.raises(ConfigError, match="does not know the chip"):
         flasher.identify(board, "1")
     monkeypatch.setitem(sys.modules, "pynrfjprog", None)
-    with pytest.raises(ToolchainError, match=r"axonrig\[nrfjprog\]"):
+    with pytest.raises(ToolchainError, match=r"\.\[nrfjprog\]"):
         flasher.probes()
     text = board.file.read_text("utf-8").replace("nrf54l15", "nrf52").replace("NRF54L15", "NRF52")
     path = tmp_path / "nrf52dk.yaml"
