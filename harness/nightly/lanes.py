@@ -153,8 +153,10 @@ def _client(distributed: Any, address: str) -> Any:
 
 
 def _outcome(future: Any, order: Order) -> Recorded:
-    if future.status == "finished":
+    # Not `status`: when the worker that holds a result dies, a finished job is pending once more.
+    error = future.exception()
+    if error is None:
         outcome: Recorded = future.result()
         return outcome
-    reason = f"the Dask cluster could not run it: {future.exception()}"
+    reason = f"the Dask cluster could not run it: {error}"
     return failed(order.job, " ".join(reason.split()), "infrastructure")

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BoardError, ConfigError
-from harness.history import Status, open_history
+from harness.history import Job, Status, open_history
+from harness.nightly.lanes import _outcome
+from harness.nightly.launch import Order
 from harness.nightly.matrix import load_matrix
 from harness.nightly.night import NightRequest, NightStatus, run_night
 
@@ -108,11 +110,30 @@ def test_every_job_ends_once_though_a_worker_is_killed(tmp_path: Path, cluster: 
     with open_history(tmp_path / "h.db", create=True) as history:
         night = run_night(history, wanted)
     assert cluster.workers[0].poll() is not None
-    assert night.status is NightStatus.FINE
+    assert night.status is NightStatus.FINE, [item.reason for item in night.results]
     assert [item.status for item in night.results] == [Status.OK] * JOBS
     assert len({item.job for item in night.results}) == len(seen) == JOBS
     for item in night.results:
         assert (Path(item.folder or "") / "manifest.json").is_file()
+
+
+class LostOnce:
+    """A future whose result was on a worker that died after it had finished; the job runs again."""
+
+    status = "pending"
+
+    def exception(self) -> None:
+        """As of `distributed.Future`: waits for the end."""
+
+    def result(self) -> str:
+        """What the second worker gave."""
+        return "outcome"
+
+
+def test_a_result_that_was_lost_with_its_worker_is_awaited() -> None:
+    order = Order(Path("n.yaml"), "", Job("m", "sim", "int8"), Path("out"), 1)
+    found: object = _outcome(LostOnce(), order)
+    assert found == "outcome"
 
 
 def test_no_cluster_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
